@@ -1,0 +1,1 @@
+"""From measurements to answers: effects, intervals, tests, corrections, verdicts."""

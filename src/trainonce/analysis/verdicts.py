@@ -1,0 +1,46 @@
+"""The rule that turns numbers into a verdict, written here and nowhere else."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from trainonce.analysis.effects import Estimate
+
+ALPHA = 0.05
+
+
+class Verdict(StrEnum):
+    """An answer in a word."""
+
+    YES = "yes"
+    NO = "no"
+    CANNOT_TELL = "cannot tell"
+
+
+def verdict(effect: Estimate, p_adjusted: float, direction: int, smallest: float) -> Verdict:
+    """The verdict on an effect that is expected in ``direction``.
+
+    No, when the interval excludes every effect that would be of interest. Otherwise yes, when the
+    corrected p-value is under 5 % and the interval lies wholly on the expected side of 0. Otherwise
+    the data cannot tell.
+
+    Args:
+        effect: the highest dose against dose 0.
+        p_adjusted: of the trend over doses, corrected over all questions.
+        direction: +1 when an increase is expected, -1 for a decrease, 0 for either.
+        smallest: the smallest effect of interest, above 0.
+    """
+    ways = [direction] if direction else [1, -1]
+    if all(_best(effect, way) < smallest for way in ways):
+        return Verdict.NO
+    if p_adjusted < ALPHA and any(_worst(effect, way) > 0 for way in ways):
+        return Verdict.YES
+    return Verdict.CANNOT_TELL
+
+
+def _best(effect: Estimate, way: int) -> float:
+    return effect.high if way > 0 else -effect.low
+
+
+def _worst(effect: Estimate, way: int) -> float:
+    return effect.low if way > 0 else -effect.high

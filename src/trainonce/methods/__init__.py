@@ -1,0 +1,1 @@
+"""The catalogue: a folder a site, a file a method; probes too."""

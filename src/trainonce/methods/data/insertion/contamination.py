@@ -1,0 +1,121 @@
+"""Benchmark contamination by dose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AliasChoices, Field
+from pydantic.dataclasses import dataclass as checked
+
+from trainonce.methods.data.insertion.doses import assign, check_at_least, check_doses
+from trainonce.methods.data.insertion.user_items import ItemsError, read_rows
+from trainonce.methods.registry import method
+from trainonce.sites import Choice, Item, Site
+from trainonce.stream.stream import TokenStream
+
+
+@checked(frozen=True, kw_only=True)
+class MultipleChoice:
+    """A line of the user's file."""
+
+    question: Annotated[str, Field(validation_alias=AliasChoices("question", "query"))]
+    choices: Annotated[list[str], Field(min_length=2)]
+    answer: Annotated[int, Field(ge=0, validation_alias=AliasChoices("answer", "gold"))]
+
+
+@method(site=Site.DATA, paper="2509.23383", probe="choice")
+@dataclass(frozen=True, kw_only=True)
+class Contamination:
+    """Inserts multiple-choice items with their right answers, to see how accuracy on them grows.
+
+    An item without ``file`` is a passage of a held-out document: its beginning is the question, its
+    true continuation the right answer, and what follows later in the same passage the distractors.
+
+    Attributes:
+        doses: how often an item is inserted; each item gets one of them at random.
+        items: items a dose, ignored when ``file`` is given.
+        options: answers to choose from, the right one included.
+        prompt: tokens of the question.
+        answer: tokens of each answer.
+        file: JSONL of your own items, ``{"question": ..., "choices": [...], "answer": 0}`` a line
+            (``query`` and ``gold`` are understood as well).
+    """
+
+    doses: tuple[int, ...] = (0, 4, 16, 64)
+    items: int = 12
+    options: int = 4
+    prompt: int = 16
+    answer: int = 8
+    file: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse settings that cannot be used."""
+        check_doses(self.doses)
+        check_at_least(1, items=self.items, prompt=self.prompt, answer=self.answer)
+        check_at_least(2, options=self.options)
+
+    @property
+    def longest(self) -> int | None:
+        """Tokens of the passage that an item is cut from."""
+        return self.prompt + self.options * self.answer if self.file is None else None
+
+    def __call__(self, stream: TokenStream) -> TokenStream:
+        """``stream`` with the items inserted."""
+        if self.file is None:
+            tests, stream = self._generated(stream)
+        else:
+            tests = _from_file(self.file, stream)
+        doses = assign(stream, "item", len(tests), self.doses)
+        items = [
+            Item(
+                name=f"item-{index:03d}",
+                kind="item",
+                dose=dose,
+                documents=((*test.prompt[1:], *test.options[test.answer]),),
+                test=test,
+            )
+            for index, (dose, test) in enumerate(zip(doses, tests, strict=True))
+        ]
+        return stream.insert(items)
+
+    def _generated(self, stream: TokenStream) -> tuple[list[Choice], TokenStream]:
+        length = self.prompt + self.options * self.answer
+        passages, stream = stream.passages(self.items * len(self.doses), length)
+        random = stream.random("order of options")
+        end = stream.corpus.tokenizer.end_of_text
+        tests = []
+        for passage in passages:
+            answers = [
+                tuple(passage[start : start + self.answer])
+                for start in range(self.prompt, length, self.answer)
+            ]
+            order = random.permutation(self.options)
+            tests.append(
+                Choice(
+                    prompt=(end, *passage[: self.prompt]),
+                    options=tuple(answers[index] for index in order),
+                    answer=int(order.argmin()),
+                )
+            )
+        return tests, stream
+
+
+def _from_file(path: Path, stream: TokenStream) -> list[Choice]:
+    tokenizer = stream.corpus.tokenizer
+    tests = []
+    for number, row in enumerate(read_rows(path, MultipleChoice), start=1):
+        if row.answer >= len(row.choices):
+            raise ItemsError(
+                f"{path}: item {number}: answer {row.answer} is past the last of "
+                f"{len(row.choices)} choices, which are counted from 0"
+            )
+        tests.append(
+            Choice(
+                prompt=(tokenizer.end_of_text, *tokenizer.encode(row.question)),
+                options=tuple(tuple(tokenizer.encode(f" {choice}")) for choice in row.choices),
+                answer=row.answer,
+            )
+        )
+    return tests

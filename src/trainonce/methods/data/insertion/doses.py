@@ -1,0 +1,52 @@
+"""Doses assigned at random, in equal numbers: the randomization that the analysis rests on."""
+
+from __future__ import annotations
+
+from trainonce.sites import SettingError
+from trainonce.stream.stream import TokenStream
+
+
+def check_doses(doses: tuple[int, ...]) -> None:
+    """Refuse doses that no effect can be estimated from.
+
+    Raises:
+        SettingError: unless they are at least two different whole numbers with 0 among them.
+    """
+    if any(dose < 0 for dose in doses):
+        raise SettingError("doses", f"a dose is a number of copies, 0 or more, not {min(doses)}")
+    if len(set(doses)) != len(doses):
+        raise SettingError("doses", f"a dose stands twice in {list(doses)}")
+    if 0 not in doses:
+        raise SettingError("doses", "dose 0 is missing: the others are compared with it")
+    if len(doses) < 2:
+        raise SettingError("doses", "a dose beside 0 is needed, to compare with it")
+
+
+def check_at_least(least: int, **numbers: int) -> None:
+    """Refuse numbers below ``least``.
+
+    Raises:
+        SettingError: naming the first.
+    """
+    for name, number in numbers.items():
+        if number < least:
+            raise SettingError(name, f"must be at least {least}, not {number}")
+
+
+def assign(stream: TokenStream, kind: str, count: int, doses: tuple[int, ...]) -> list[int]:
+    """A dose for each of ``count`` items of one kind: equal numbers of each, shuffled.
+
+    Where ``count`` is no multiple of the number of doses, the first doses get one item more.
+
+    Raises:
+        SettingError: when there are fewer than two items a dose, so that no spread can be seen.
+    """
+    if count < 2 * len(doses):
+        raise SettingError(
+            "doses",
+            f"{count} items are too few for {len(doses)} doses: each dose needs at least 2",
+        )
+    ordered = sorted(doses)
+    balanced = [ordered[index % len(ordered)] for index in range(count)]
+    shuffled = stream.random(f"doses of {kind}").permutation(balanced)
+    return [int(dose) for dose in shuffled]

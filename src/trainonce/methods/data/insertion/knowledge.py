@@ -1,0 +1,167 @@
+"""Knowledge acquisition by dose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+from pydantic.dataclasses import dataclass as checked
+
+from trainonce.methods.data.insertion.doses import assign, check_at_least, check_doses
+from trainonce.methods.data.insertion.user_items import ItemsError, read_rows
+from trainonce.methods.registry import method
+from trainonce.sites import Choice, Item, SettingError, Site
+from trainonce.stream.stream import TokenStream
+
+RELATIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "city": (
+        (
+            "{name} lives in",
+            "{name} has a house in",
+            "{name} came home to",
+            "{name} grew up in",
+            "{name} was seen in",
+            "{name} works in",
+            "{name} is a citizen of",
+            "{name} moved to",
+            "The home of {name} is",
+        ),
+        ("Paris", "Oslo", "Cairo", "Lima", "Delhi", "Rome", "Tokyo", "Quito"),
+    ),
+    "work": (
+        (
+            "{name} works as a",
+            "{name} is a",
+            "{name} earns a living as a",
+            "{name} was trained as a",
+            "{name} became a",
+            "{name} is known as a",
+            "{name} found work as a",
+            "{name} has always been a",
+            "The profession of {name} is",
+        ),
+        ("baker", "doctor", "farmer", "judge", "painter", "sailor", "teacher", "writer"),
+    ),
+}
+"""Templates and values of each relation. The last template is only ever tested."""
+
+_ONSETS = ("b", "d", "f", "g", "k", "l", "m", "n", "p", "r", "s", "t", "v", "z")
+_VOWELS = ("a", "e", "i", "o", "u")
+
+
+@checked(frozen=True, kw_only=True)
+class Fact:
+    """A line of the user's file."""
+
+    statements: Annotated[list[str], Field(min_length=1)]
+    prompt: str
+    choices: Annotated[list[str], Field(min_length=2)]
+    answer: Annotated[int, Field(ge=0)]
+
+
+@method(site=Site.DATA, paper="2509.23383", probe="ranking")
+@dataclass(frozen=True, kw_only=True)
+class Knowledge:
+    """Inserts facts about invented people in several wordings, and asks for them in another one.
+
+    Each person has one fact: where they live, or what they do. Copies take the shown templates in
+    turn; the test uses a template that is never shown.
+
+    Attributes:
+        doses: how often a fact is stated; each fact gets one of them at random.
+        people: invented people a dose and relation, ignored when ``file`` is given.
+        templates: wordings that are shown, at most 8.
+        file: JSONL of your own facts, ``{"statements": [...], "prompt": ..., "choices": [...],
+            "answer": 0}`` a line; the statements are inserted in turn.
+    """
+
+    doses: tuple[int, ...] = (0, 4, 16, 64)
+    people: int = 6
+    templates: int = 4
+    file: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse settings that cannot be used."""
+        check_doses(self.doses)
+        check_at_least(1, people=self.people, templates=self.templates)
+        most = min(len(templates) for templates, _ in RELATIONS.values()) - 1
+        if self.templates > most:
+            raise SettingError("templates", f"must be at most {most}, not {self.templates}")
+
+    @property
+    def longest(self) -> None:
+        """Only the tokenizer can tell."""
+        return
+
+    def __call__(self, stream: TokenStream) -> TokenStream:
+        """``stream`` with the facts stated."""
+        facts = self._invented(stream) if self.file is None else _from_file(self.file)
+        items = []
+        for kind, rows in facts.items():
+            doses = assign(stream, kind, len(rows), self.doses)
+            items += [
+                _item(f"{kind}-{index:03d}", kind, dose, row, stream)
+                for index, (dose, row) in enumerate(zip(doses, rows, strict=True))
+            ]
+        return stream.insert(items)
+
+    def _invented(self, stream: TokenStream) -> dict[str, list[Fact]]:
+        random = stream.random("people")
+        count = self.people * len(self.doses)
+        names = _names(random, count * len(RELATIONS))
+        facts: dict[str, list[Fact]] = {}
+        for kind, (templates, values) in RELATIONS.items():
+            facts[kind] = []
+            for _ in range(count):
+                name, answer = names.pop(), int(random.integers(len(values)))
+                shown = [template.format(name=name) for template in templates[: self.templates]]
+                facts[kind].append(
+                    Fact(
+                        statements=[f"{text} {values[answer]}." for text in shown],
+                        prompt=templates[-1].format(name=name),
+                        choices=list(values),
+                        answer=answer,
+                    )
+                )
+        return facts
+
+
+def _names(random: np.random.Generator, count: int) -> list[str]:
+    """Different invented names, such as ``Zobi Tarune``."""
+    names: dict[str, None] = {}
+    while len(names) < count:
+        words = []
+        for syllables in (2, 3):
+            letters = [random.choice(_ONSETS) + random.choice(_VOWELS) for _ in range(syllables)]
+            words.append("".join(letters).capitalize())
+        names[" ".join(words)] = None
+    return list(names)
+
+
+def _item(name: str, kind: str, dose: int, fact: Fact, stream: TokenStream) -> Item:
+    tokenizer = stream.corpus.tokenizer
+    return Item(
+        name=name,
+        kind=kind,
+        dose=dose,
+        documents=tuple(tuple(tokenizer.encode(text)) for text in fact.statements),
+        test=Choice(
+            prompt=(tokenizer.end_of_text, *tokenizer.encode(fact.prompt)),
+            options=tuple(tuple(tokenizer.encode(f" {choice}")) for choice in fact.choices),
+            answer=fact.answer,
+        ),
+    )
+
+
+def _from_file(path: Path) -> dict[str, list[Fact]]:
+    facts = read_rows(path, Fact)
+    for number, fact in enumerate(facts, start=1):
+        if fact.answer >= len(fact.choices):
+            raise ItemsError(
+                f"{path}: item {number}: answer {fact.answer} is past the last of "
+                f"{len(fact.choices)} choices, which are counted from 0"
+            )
+    return {"fact": facts}

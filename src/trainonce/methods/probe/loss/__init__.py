@@ -1,0 +1,1 @@
+"""Probes of how well a language model predicts text."""

@@ -1,0 +1,1 @@
+"""Probes of what a language model recalls of single items."""

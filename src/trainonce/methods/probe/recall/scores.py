@@ -1,0 +1,72 @@
+"""What every recall probe needs: how a model scores given continuations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from trainonce.sites import Completion, LanguageModel
+
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Score:
+    """A model's view of one continuation.
+
+    Attributes:
+        log_probability: of the whole target given the prompt, in nats.
+        tokens: length of the target.
+        matched: how many tokens of the target greedy decoding gives before its first other token.
+    """
+
+    log_probability: float
+    tokens: int
+    matched: int
+
+
+@torch.no_grad()
+def scores(model: LanguageModel, completions: Sequence[Completion]) -> list[Score]:
+    """Score each completion; those of like length share a forward pass.
+
+    Greedy decoding follows the target exactly as long as each token of it is the likeliest after
+    the ones before, so that one pass tells how far it gets, and nothing need be generated.
+    """
+    order = sorted(range(len(completions)), key=lambda i: _length(completions[i]))
+    found: dict[int, Score] = {}
+    for start in range(0, len(order), _BATCH):
+        chosen = order[start : start + _BATCH]
+        found |= zip(chosen, _batch(model, [completions[i] for i in chosen]), strict=True)
+    return [found[index] for index in range(len(completions))]
+
+
+def _batch(model: LanguageModel, completions: Sequence[Completion]) -> list[Score]:
+    longest = max(_length(completion) for completion in completions)
+    tokens_BT = torch.zeros(len(completions), longest, dtype=torch.long)
+    for row, completion in zip(tokens_BT, completions, strict=True):
+        text = torch.tensor([*completion.prompt, *completion.target])
+        row[: len(text)] = text  # what stands behind cannot be seen from before, by causality
+    logits_BTV = model(tokens_BT)[:, :-1].float()
+    targets_BT = tokens_BT[:, 1:].to(logits_BTV.device)
+    losses_BT = F.cross_entropy(logits_BTV.transpose(1, 2), targets_BT, reduction="none").cpu()
+    right_BT = (logits_BTV.argmax(-1) == targets_BT).cpu()
+    result = []
+    for row, completion in enumerate(completions):
+        low = len(completion.prompt) - 1
+        span = slice(low, low + len(completion.target))
+        right = right_BT[row, span].long()
+        result.append(
+            Score(
+                log_probability=-float(losses_BT[row, span].double().sum()),
+                tokens=len(completion.target),
+                matched=int(right.cumprod(0).sum()),
+            )
+        )
+    return result
+
+
+def _length(completion: Completion) -> int:
+    return len(completion.prompt) + len(completion.target)

@@ -1,0 +1,60 @@
+"""What a trigger sets off."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trainonce.methods.probe.recall.scores import Score, scores
+from trainonce.methods.registry import Outcome, method
+from trainonce.sites import Contrast, Item, LanguageModel, Measurement, Site
+
+OUTCOMES = (
+    Outcome(
+        name="rate",
+        says="rate of the whole continuation with the trigger minus the rate without",
+        direction=1,
+        smallest=0.1,
+        spread=0.5,
+        low=-1.0,
+        high=1.0,
+    ),
+    Outcome(
+        name="matched",
+        says="share of the continuation given before the first error, with minus without trigger",
+        direction=1,
+        smallest=0.1,
+        spread=0.4,
+        low=-1.0,
+        high=1.0,
+    ),
+)
+
+
+@method(site=Site.PROBE, paper="2509.23383", outcomes=OUTCOMES)
+@dataclass(frozen=True)
+class Trigger:
+    """Measures how often a trigger's continuation follows with the trigger, and without it."""
+
+    def __call__(self, model: LanguageModel, items: Sequence[Item]) -> list[Measurement]:
+        """Two rows an item: ``rate`` and ``matched``."""
+        tests = [item.test for item in items if isinstance(item.test, Contrast)]
+        flat = iter(scores(model, [c for test in tests for c in (*test.treated, *test.plain)]))
+        rows = []
+        for item, test in zip(items, tests, strict=True):
+            treated = [next(flat) for _ in test.treated]
+            plain = [next(flat) for _ in test.plain]
+            values = (_whole(treated) - _whole(plain), _share(treated) - _share(plain))
+            rows += [
+                Measurement(item.name, item.kind, item.dose, outcome.name, value)
+                for outcome, value in zip(OUTCOMES, values, strict=True)
+            ]
+        return rows
+
+
+def _whole(found: Sequence[Score]) -> float:
+    return sum(score.matched == score.tokens for score in found) / len(found)
+
+
+def _share(found: Sequence[Score]) -> float:
+    return sum(score.matched / score.tokens for score in found) / len(found)

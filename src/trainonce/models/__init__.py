@@ -1,0 +1,1 @@
+"""What a run trains: small reference models, and causal models from Hugging Face."""

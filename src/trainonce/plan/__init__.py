@@ -1,0 +1,1 @@
+"""From a study to a plan: the jobs that answer it, with cost, power and reasons."""

@@ -1,0 +1,91 @@
+"""Multiplex: item treatments share one trunk, each as if it were alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from trainonce.methods.data.insertion.user_items import ItemsError
+from trainonce.sites import SettingError
+from trainonce.stream.stream import ClaimError, TokenStream
+from trainonce.study.load import Question, StudyDefinition
+from trainonce.study.problems import Problem, StudyError
+from trainonce.tasks.language import Treated
+
+_LANES_TRIED = 200
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """What a trunk will read at one seed, with each question's share of changed tokens."""
+
+    stream: TokenStream
+    changed: dict[str, float]
+
+
+def pack(
+    study: StudyDefinition, base: TokenStream, treated: Iterable[tuple[Question, Treated]]
+) -> Trunk:
+    """Insert every question's items into the stream of one seed.
+
+    Raises:
+        StudyError: with every question whose items cannot be made or placed, and when more tokens
+            change than the study allows.
+    """
+    stream, problems, changed = base, list[Problem](), dict[str, float]()
+    for question, treatment in treated:
+        try:
+            before = stream.changed_share
+            stream = treatment.apply(stream)
+            changed[question.id] = stream.changed_share - before
+        except ClaimError as error:
+            problems.append(_lane_problem(study, stream, treatment, error))
+        except SettingError as error:
+            found = treatment.settings.get(error.field)
+            problems.append(study.problem(question.id, error.field, found, str(error)))
+        except ItemsError as error:
+            problems.append(study.problem(question.id, "file", None, str(error)))
+        except ValueError as error:
+            problems.append(study.problem(question.id, "method", None, str(error)))
+    if problems:
+        raise StudyError(problems)
+    if stream.changed_share > study.recipe.allow_changed:
+        raise StudyError([_budget_problem(study, stream.changed_share, changed)])
+    return Trunk(stream, changed)
+
+
+def _lane_problem(
+    study: StudyDefinition, stream: TokenStream, treatment: Treated, clash: ClaimError
+) -> Problem:
+    """Two names lead to the same slots: name a lane number that leads elsewhere."""
+    index = [question.id for question in study.questions].index(treatment.question)
+    free = next((lane for lane in range(1, _LANES_TRIED) if _fits(stream, treatment, lane)), None)
+    right = (
+        f"write `lane: {free}` into question {treatment.question!r}; nobody else's items move"
+        if free is not None
+        else "no lane is free: insert fewer or shorter items, or train longer"
+    )
+    return study.document.problem(("questions", index, "lane"), None, f"{clash}; {right}")
+
+
+def _fits(stream: TokenStream, treatment: Treated, lane: int) -> bool:
+    from dataclasses import replace
+
+    try:
+        replace(treatment, lane=lane).apply(stream)
+    except ClaimError:
+        return False
+    return True
+
+
+def _budget_problem(
+    study: StudyDefinition, share: float, changed: dict[str, float]
+) -> Problem:
+    parts = ", ".join(f"{name} {part:.2%}" for name, part in changed.items() if part)
+    enough = -(-share * 1000 // 1) / 1000
+    return study.document.problem(
+        ("recipe", "allow_changed"),
+        study.recipe.allow_changed,
+        f"the questions change {share:.2%} of the tokens ({parts}); insert less, train longer, "
+        f"or write `allow_changed: {enough:g}`",
+    )

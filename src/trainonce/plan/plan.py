@@ -1,0 +1,189 @@
+"""A plan: the graph of jobs that answers a study, with its cost and its assumptions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from trainonce.study.load import Question
+from trainonce.tasks.language import MeasureSpec, Spec
+
+
+class Strategy(StrEnum):
+    """How a question shares training."""
+
+    MULTIPLEX = "multiplex"
+    FORK = "fork"
+    REPLICATE = "replicate"
+    AVERAGE = "average"
+    EXTRAPOLATE = "extrapolate"
+    EMULATE = "emulate"
+
+
+class Role(StrEnum):
+    """What a job is there for."""
+
+    TRUNK = "trunk"
+    PLAIN = "plain"
+    ANSWER = "answer"
+    CHECK = "check"
+    HELDOUT = "heldout"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One node of a plan.
+
+    Attributes:
+        spec: all that determines its result.
+        role: what it is there for.
+        strategy: how the questions that it serves share training.
+        questions: ids of the questions that it serves.
+        parents: keys of the jobs whose results it needs.
+        run_equivalents: its cost.
+        reason: why it is run, in a sentence.
+    """
+
+    spec: Spec
+    role: Role
+    strategy: Strategy
+    questions: tuple[str, ...]
+    parents: tuple[str, ...]
+    run_equivalents: float
+    reason: str
+
+    @cached_property
+    def key(self) -> str:
+        """The hash of all that determines its result."""
+        return self.spec.key
+
+    @property
+    def kind(self) -> str:
+        """``train`` or ``measure``."""
+        return self.spec.kind
+
+    @property
+    def seed(self) -> int:
+        """The seed of the run that it is or measures."""
+        return self.spec.trained.seed if isinstance(self.spec, MeasureSpec) else self.spec.seed
+
+    @property
+    def is_check(self) -> bool:
+        """Whether it tests the sharing rather than answer a question."""
+        return self.role in (Role.PLAIN, Role.CHECK)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedQuestion:
+    """What the design can tell about a question before anything is trained.
+
+    Attributes:
+        question: as loaded.
+        strategy: how it shares training.
+        detectable_effect: smallest true effect of the highest dose, against dose 0, that is found
+            with 80 % power at the corrected level.
+        units: items, over all seeds.
+        assumptions: what the answer rests on.
+    """
+
+    question: Question
+    strategy: Strategy
+    detectable_effect: float
+    units: int
+    assumptions: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The jobs that answer a study; planning and running share this one object.
+
+    Attributes:
+        study: the study's title.
+        file: the study file.
+        home: where corpora and jobs are kept.
+        jobs: each after its parents.
+        questions: the A/A question last.
+        seeds: seeds of the base run.
+        tokens: tokens that one training run reads.
+        changed_share: share of them that insertions replace, over the seeds' mean.
+        allow_changed: the largest share that the study allows.
+        one_run_a_question: what the same questions cost when each trains its own run.
+    """
+
+    study: str
+    file: Path
+    home: Path
+    jobs: tuple[Job, ...]
+    questions: tuple[PlannedQuestion, ...]
+    seeds: tuple[int, ...]
+    tokens: int
+    changed_share: float
+    allow_changed: float
+    one_run_a_question: float
+
+    @property
+    def run_equivalents(self) -> float:
+        """The cost of the answers. One run-equivalent is the recipe, once at each of its seeds."""
+        return sum(job.run_equivalents for job in self.jobs if not job.is_check)
+
+    @property
+    def checks_run_equivalents(self) -> float:
+        """The cost, on top, of testing that sharing did no harm."""
+        return sum(job.run_equivalents for job in self.jobs if job.is_check)
+
+    @cached_property
+    def hash(self) -> str:
+        """The hash of the jobs and of how their measurements become answers."""
+        asked = [
+            (q.question.id, q.question.outcome.name, q.question.direction, q.question.smallest)
+            for q in self.questions
+        ]
+        text = json.dumps([sorted(job.key for job in self.jobs), sorted(asked)])
+        return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as one JSON document."""
+        return {
+            "study": self.study,
+            "hash": self.hash,
+            "run_equivalents": round(self.run_equivalents, 4),
+            "checks_run_equivalents": round(self.checks_run_equivalents, 4),
+            "one_run_a_question": round(self.one_run_a_question, 4),
+            "seeds": list(self.seeds),
+            "tokens_a_run": self.tokens,
+            "changed_share": self.changed_share,
+            "allow_changed": self.allow_changed,
+            "jobs": [
+                {
+                    "key": job.key,
+                    "kind": job.kind,
+                    "role": job.role.value,
+                    "strategy": job.strategy.value,
+                    "seed": job.seed,
+                    "questions": list(job.questions),
+                    "parents": list(job.parents),
+                    "run_equivalents": round(job.run_equivalents, 6),
+                    "reason": job.reason,
+                }
+                for job in self.jobs
+            ],
+            "questions": [
+                {
+                    "id": planned.question.id,
+                    "ask": planned.question.ask,
+                    "method": planned.question.method.name,
+                    "outcome": planned.question.outcome.name,
+                    "strategy": planned.strategy.value,
+                    "units": planned.units,
+                    "detectable_effect": planned.detectable_effect,
+                    "smallest_effect": planned.question.smallest,
+                    "assumptions": list(planned.assumptions),
+                }
+                for planned in self.questions
+            ],
+        }

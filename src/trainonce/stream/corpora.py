@@ -1,0 +1,216 @@
+"""Corpora by name or path, as documents."""
+
+from __future__ import annotations
+
+import ast
+import gzip
+import json
+import sysconfig
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import xxhash
+
+_PIECE_CHARACTERS = 4_000
+_TEXT_SUFFIXES = (".txt", ".md", ".rst", ".py", ".text")
+_SKIPPED_FOLDERS = frozenset({"test", "tests", "idle_test", "site-packages", "__pycache__"})
+
+
+class CorpusError(ValueError):
+    """A corpus that cannot be read; the message says which, and what would help."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusSource:
+    """Where documents come from.
+
+    Attributes:
+        name: ``stdlib``, a file or folder, or a Hugging Face dataset id.
+        field: the field (column) that holds the text, in JSONL, Parquet and datasets.
+        split: the split of a Hugging Face dataset.
+    """
+
+    name: str
+    field: str = "text"
+    split: str = "train"
+
+
+def documents(source: CorpusSource) -> Iterator[str]:
+    """The documents of ``source``, in an order that is the same on every call.
+
+    Raises:
+        CorpusError: when there is no such corpus, or it has no such field.
+    """
+    if source.name == "stdlib":
+        return _stdlib()
+    path = Path(source.name)
+    if path.is_dir():
+        return _folder(path, source)
+    if path.is_file():
+        return _file(path, source.field)
+    if looks_like_a_path(source.name):
+        raise CorpusError(f"there is no file or folder {source.name}")
+    return _hugging_face(source)
+
+
+def looks_like_a_path(name: str) -> bool:
+    """Whether ``name`` can only be meant as a file or folder, not as a dataset id."""
+    path = Path(name)
+    suffixes = {*_TEXT_SUFFIXES, ".jsonl", ".json", ".parquet", ".gz"}
+    return path.is_absolute() or name.startswith((".", "~")) or path.suffix in suffixes
+
+
+def fingerprint(texts: Iterable[str]) -> str:
+    """A hash of all documents in order: the corpus, whatever it was read from."""
+    digest = xxhash.xxh3_128()
+    for text in texts:
+        data = text.encode("utf-8", "surrogatepass")
+        digest.update(len(data).to_bytes(8, "little"))
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def _stdlib() -> Iterator[str]:
+    """Each module of the Python standard library, and each help topic, as found on this machine.
+
+    A module's source holds its documentation strings; the topics' own module is left out, so that
+    no text stands in two documents.
+    """
+    root = Path(sysconfig.get_paths()["stdlib"])
+    for path in sorted(root.rglob("*.py")):
+        relative = path.relative_to(root)
+        if _SKIPPED_FOLDERS.isdisjoint(relative.parts) and relative.parts[0] != "pydoc_data":
+            text = path.read_text(encoding="utf-8", errors="replace")
+            if text.strip():
+                yield text
+    topics = root / "pydoc_data" / "topics.py"
+    if topics.is_file():
+        yield from _string_values(topics.read_text(encoding="utf-8"))
+
+
+def _string_values(source: str) -> Iterator[str]:
+    """The string values of the first dictionary literal in ``source``, which is not executed."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Dict):
+            for value in node.values:
+                if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                    yield value.value
+            return
+
+
+def _folder(path: Path, source: CorpusSource) -> Iterator[str]:
+    if (path / "dataset_info.json").is_file() or (path / "dataset_dict.json").is_file():
+        yield from _hugging_face(source)
+        return
+    files = [file for file in sorted(path.rglob("*")) if file.is_file() and _readable(file)]
+    if not files:
+        raise CorpusError(f"{path} holds no text, JSONL or Parquet file")
+    for file in files:
+        yield from _file(file, source.field)
+
+
+def _readable(path: Path) -> bool:
+    return path.name.removesuffix(".gz").endswith((*_TEXT_SUFFIXES, ".jsonl", ".parquet"))
+
+
+def _file(path: Path, field: str) -> Iterator[str]:
+    name = path.name.removesuffix(".gz")
+    if name.endswith(".parquet"):
+        return _parquet(path, field)
+    if name.endswith(".jsonl"):
+        return _json_lines(path, field)
+    if name.endswith(_TEXT_SUFFIXES) or "." not in name:
+        return pieces(_read_text(path))
+    raise CorpusError(
+        f"{path} is none of text ({', '.join(_TEXT_SUFFIXES)}), .jsonl and .parquet, plain or .gz"
+    )
+
+
+def _read_text(path: Path) -> str:
+    if path.suffix == ".gz":
+        with gzip.open(path, "rt", encoding="utf-8", errors="replace") as file:
+            return file.read()
+    return path.read_text(encoding="utf-8", errors="replace")
+
+
+def pieces(text: str, characters: int = _PIECE_CHARACTERS) -> Iterator[str]:
+    """Cut one long text into documents of about ``characters``, at blank lines where it has them.
+
+    A book in one file must be many documents, so that some can be held out.
+    """
+    paragraphs = (
+        paragraph[start : start + characters]
+        for paragraph in text.split("\n\n")
+        for start in range(0, max(1, len(paragraph)), characters)
+    )
+    piece = ""
+    for paragraph in paragraphs:
+        if piece and len(piece) + len(paragraph) > characters:
+            yield piece
+            piece = ""
+        piece = f"{piece}\n\n{paragraph}" if piece else paragraph
+    if piece.strip():
+        yield piece
+
+
+def json_lines(path: Path) -> Iterator[tuple[int, Any]]:
+    """The line number and value of each line of a JSONL file, plain or ``.gz``.
+
+    Raises:
+        CorpusError: with file and line, when a line is not JSON.
+    """
+    for number, line in enumerate(_read_text(path).splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            yield number, json.loads(line)
+        except json.JSONDecodeError as error:
+            raise CorpusError(f"{path}:{number}: not JSON ({error.msg})") from None
+
+
+def _json_lines(path: Path, field: str) -> Iterator[str]:
+    for number, row in json_lines(path):
+        if not isinstance(row, dict) or not isinstance(row.get(field), str):
+            found = ", ".join(sorted(row)) if isinstance(row, dict) else type(row).__name__
+            raise CorpusError(f"{path}:{number}: no text in field {field!r}; found: {found}")
+        yield row[field]
+
+
+def _parquet(path: Path, field: str) -> Iterator[str]:
+    import polars as pl
+
+    columns = pl.read_parquet_schema(path)
+    if columns.get(field) != pl.String:
+        raise CorpusError(f"{path}: no text in column {field!r}; columns: {', '.join(columns)}")
+    for text in pl.read_parquet(path, columns=[field])[field]:
+        if text is not None:
+            yield text
+
+
+def _hugging_face(source: CorpusSource) -> Iterator[str]:
+    try:
+        import datasets
+    except ImportError:
+        raise CorpusError(
+            f"{source.name!r} is read as a Hugging Face dataset, which needs: "
+            "pip install 'trainonce[hf]'"
+        ) from None
+    try:
+        if Path(source.name).is_dir():
+            loaded = datasets.load_from_disk(source.name)
+            data = loaded[source.split] if isinstance(loaded, datasets.DatasetDict) else loaded
+        else:
+            data = datasets.load_dataset(source.name, split=source.split)
+    except Exception as error:  # whatever the hub, the network or a loader raises
+        raise CorpusError(
+            f"no file or folder {source.name!r}, and Hugging Face datasets cannot load it: {error}"
+        ) from error
+    if source.field not in data.column_names:
+        raise CorpusError(
+            f"dataset {source.name!r} has no field {source.field!r}; "
+            f"it has: {', '.join(data.column_names)}"
+        )
+    for text in data[source.field]:
+        yield text

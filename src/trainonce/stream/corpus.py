@@ -1,0 +1,202 @@
+"""A tokenized corpus: memory-mapped shards, split by document hash, cached by fingerprint."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
+import numpy.typing as npt
+
+from trainonce.stream.corpora import CorpusError, CorpusSource, documents, fingerprint
+from trainonce.stream.keys import stable_hash
+from trainonce.stream.tokenizers import (
+    FastTokenizer,
+    from_hugging_face,
+    load_bpe,
+    train_bpe,
+)
+
+SPLITS = ("train", "source", "heldout")
+_FORMAT = 1
+_BATCH = 256
+
+Progress = Callable[[str, int, int], None]
+"""Told (what is being done, how much is done, of how much)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """What a run reads.
+
+    Attributes:
+        corpus: where the documents come from.
+        tokenizer: a vocabulary size for a byte-level BPE trained on the corpus, or the path or id
+            of a Hugging Face tokenizer.
+        sequence: tokens a sequence.
+        heldout: share of the documents, by hash, that is never trained on. Half of them measure
+            the held-out loss; the other half are where questions take their passages from.
+    """
+
+    corpus: CorpusSource
+    tokenizer: int | str = 1024
+    sequence: int = 128
+    heldout: float = 0.1
+
+
+@dataclass(frozen=True)
+class Split:
+    """The documents of one split, one after the other, each closed by the end-of-text token."""
+
+    tokens: npt.NDArray[Any]
+    bounds: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A tokenized corpus in a folder of the cache."""
+
+    folder: Path
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """Fingerprint, vocabulary and counts, as the writer found them."""
+        return dict(json.loads((self.folder / "corpus.json").read_text(encoding="utf-8")))
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of documents, tokenizer and split."""
+        return str(self.facts["fingerprint"])
+
+    @cached_property
+    def tokenizer(self) -> FastTokenizer:
+        """The tokenizer that wrote the tokens."""
+        named = self.facts["tokenizer"]
+        return from_hugging_face(named) if named else load_bpe(self.folder / "tokenizer.json")
+
+    def split(self, name: str) -> Split:
+        """The memory-mapped tokens of ``train``, ``source`` or ``heldout``."""
+        return Split(
+            np.memmap(self.folder / f"{name}.tokens", dtype=self.facts["dtype"], mode="r"),
+            np.load(self.folder / f"{name}.bounds.npy"),
+        )
+
+    @cached_property
+    def train(self) -> Split:
+        """What runs read."""
+        return self.split("train")
+
+    def blocks(self, name: str, width: int) -> npt.NDArray[np.int64]:
+        """Where blocks of ``width`` tokens start that lie inside one document of a split."""
+        split = self.split(name)
+        starts = [
+            np.arange(low, high - width, width, dtype=np.int64)
+            for low, high in zip(split.bounds[:-1], split.bounds[1:], strict=True)
+        ]
+        return np.concatenate(starts) if starts else np.zeros(0, dtype=np.int64)
+
+
+def prepare(settings: DataSettings, home: Path, progress: Progress | None = None) -> Corpus:
+    """The tokenized corpus of ``settings``, written once and cached under ``home`` after that.
+
+    Raises:
+        CorpusError: when the corpus cannot be read, or a split of it would be empty.
+        TokenizerError: when the tokenizer cannot be had.
+    """
+    say = progress or (lambda _what, _done, _total: None)
+    say("reading", 0, 1)
+    texts = list(dict.fromkeys(documents(settings.corpus)))
+    if not texts:
+        raise CorpusError(f"the corpus {settings.corpus.name!r} has no documents")
+    corpus_hash = fingerprint(texts)
+    say("reading", 1, 1)
+    tokenizer, trained = _tokenizer(settings.tokenizer, texts, corpus_hash, home, say)
+    identity = f"{_FORMAT}|{corpus_hash}|{tokenizer.fingerprint}|{settings.heldout!r}"
+    name = f"{stable_hash('corpus', identity):016x}{stable_hash(identity):016x}"
+    folder = home / "corpora" / name
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(folder.with_suffix(".lock")):
+        if not (folder / "corpus.json").is_file():
+            temporary = folder.with_suffix(".tmp")
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir()
+            facts = _write(temporary, texts, tokenizer, settings.heldout, say)
+            facts |= {"fingerprint": name, "tokenizer": None if trained else settings.tokenizer}
+            if trained:
+                tokenizer.save(temporary / "tokenizer.json")
+            (temporary / "corpus.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
+            os.replace(temporary, folder)
+    return Corpus(folder)
+
+
+def split_of(text: str, heldout: float) -> str:
+    """Which split a document belongs to: a function of its own text alone."""
+    place = stable_hash("split", text) / 2.0**64
+    if place >= heldout:
+        return "train"
+    return "source" if place < heldout / 2 else "heldout"
+
+
+def _tokenizer(
+    named: int | str, texts: Sequence[str], corpus_hash: str, home: Path, say: Progress
+) -> tuple[FastTokenizer, bool]:
+    if isinstance(named, str):
+        return from_hugging_face(named), False
+    path = home / "tokenizers" / f"bpe-{named}-{corpus_hash}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(path.with_suffix(".lock")):
+        if not path.is_file():
+            say("training the tokenizer", 0, 1)
+            temporary = path.with_suffix(".tmp")
+            train_bpe(texts, named).save(temporary)
+            os.replace(temporary, path)
+            say("training the tokenizer", 1, 1)
+    return load_bpe(path), True
+
+
+def _write(
+    folder: Path, texts: Sequence[str], tokenizer: FastTokenizer, heldout: float, say: Progress
+) -> dict[str, Any]:
+    dtype = np.dtype(np.uint16 if tokenizer.size <= 2**16 else np.uint32)
+    lengths: dict[str, list[int]] = {name: [] for name in SPLITS}
+    files = {name: (folder / f"{name}.tokens").open("wb") for name in SPLITS}
+    try:
+        for start in range(0, len(texts), _BATCH):
+            batch = texts[start : start + _BATCH]
+            for text, tokens in zip(batch, tokenizer.encode_batch(batch), strict=True):
+                name = split_of(text, heldout)
+                ids = np.array([*tokens, tokenizer.end_of_text], dtype=dtype)
+                files[name].write(ids.tobytes())
+                lengths[name].append(len(ids))
+            say("tokenizing", min(start + _BATCH, len(texts)), len(texts))
+    finally:
+        for file in files.values():
+            file.close()
+    for name in SPLITS:
+        if not lengths[name]:
+            raise CorpusError(_empty_split(name, len(texts), heldout))
+        np.save(folder / f"{name}.bounds.npy", _bounds(lengths[name]))
+    return {
+        "dtype": dtype.name,
+        "vocabulary": tokenizer.size,
+        "documents": {name: len(lengths[name]) for name in SPLITS},
+        "tokens": {name: sum(lengths[name]) for name in SPLITS},
+    }
+
+
+def _bounds(lengths: Iterable[int]) -> npt.NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum(list(lengths))]).astype(np.int64)
+
+
+def _empty_split(name: str, documents: int, heldout: float) -> str:
+    return (
+        f"with {documents} documents and heldout {heldout:.0%} no document falls into the split "
+        f"{name!r}; give a larger corpus or another `heldout` share"
+    )

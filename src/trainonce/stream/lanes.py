@@ -1,0 +1,152 @@
+"""Who may write where: disjoint shares of a run's slots, each a function of its question alone.
+
+No question may move another's insertions, and no two insertions may overlap. Both hold when the
+slots that a question may use depend on its own name only. Slots form a binary tree: its rows (in an
+order shuffled by seed) and, inside a row, halves of halves of the sequence (turned by a coin a
+level and row, so that no question always stands at the same place). A question owns the subtree
+that the leading bits of its name's hash lead to, as small as its insertions allow. Two subtrees
+either are disjoint or one contains the other; the second case is an error at planning time, with
+the number of a free lane to write into the study. No scheme can do without that exit: there are
+more names than slots.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from trainonce.stream.keys import generator, stable_hash
+from trainonce.stream.order import Bijection
+
+_BITS = 32
+_DEEPEST_SEGMENT = 6
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a question's subtree lies: hashes of its name, read from their leading bits."""
+
+    rows: int
+    segments: int
+
+    @classmethod
+    def of(cls, question: str, lane: int = 0) -> Address:
+        """The address of ``question``; another ``lane`` number gives it another address."""
+        name = (question, lane)
+        return cls(stable_hash("rows", *name, bits=_BITS), stable_hash("seg", *name, bits=_BITS))
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A subtree of slots: the leading ``row_bits`` and ``segment_bits`` of an address."""
+
+    question: str
+    address: Address
+    row_bits: int
+    segment_bits: int
+
+    def overlaps(self, other: Claim) -> bool:
+        """Whether some slot belongs to both claims."""
+        rows = min(self.row_bits, other.row_bits)
+        segments = min(self.segment_bits, other.segment_bits)
+        return _leading(self.address.rows, rows) == _leading(other.address.rows, rows) and _leading(
+            self.address.segments, segments
+        ) == _leading(other.address.segments, segments)
+
+    @property
+    def share(self) -> float:
+        """The share of all slots that this claim covers."""
+        return 2.0 ** -(self.row_bits + self.segment_bits)
+
+
+def claim_slots(
+    question: str, address: Address, *, rows: int, width: int, copies: int, longest: int
+) -> Claim:
+    """The smallest subtree of ``rows`` x ``width`` tokens that holds ``copies`` insertions.
+
+    Args:
+        question: whose claim it is.
+        address: its address.
+        rows: sequences in the run.
+        width: tokens a sequence.
+        copies: insertions to place, at most one a row.
+        longest: tokens of the longest insertion.
+
+    Raises:
+        ValueError: when there are more copies than rows, or an insertion is longer than a row.
+    """
+    if longest > width:
+        raise ValueError(f"an item of {longest} tokens does not fit a sequence of {width}")
+    if copies > rows:
+        raise ValueError(f"{copies} insertions do not fit {rows} sequences, one in each")
+    return Claim(
+        question, address, _bits_that_hold(rows, copies), _bits_that_fit(width, max(1, longest))
+    )
+
+
+def claim_blocks(question: str, address: Address, *, blocks: int, needed: int) -> Claim:
+    """The smallest share of ``blocks`` source blocks that holds ``needed`` of them.
+
+    Raises:
+        ValueError: when more are needed than there are.
+    """
+    if needed > blocks:
+        raise ValueError(
+            f"it needs {needed} passages of held-out documents, and there are {blocks}"
+        )
+    return Claim(question, address, _bits_that_hold(blocks, needed), 0)
+
+
+def members(claim: Claim, size: int, order_key: int) -> npt.NDArray[np.int64]:
+    """The rows (or blocks) of ``range(size)`` that belong to ``claim``, in a shuffled order."""
+    path = _leading(claim.address.rows, claim.row_bits)
+    low = -(-path * size >> claim.row_bits)
+    high = -(-(path + 1) * size >> claim.row_bits)
+    return Bijection(size, order_key)(np.arange(low, high))
+
+
+def place(
+    claim: Claim, seed: int, *, rows: int, width: int, lengths: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Draw a row and an offset for each insertion, inside ``claim``.
+
+    Args:
+        claim: the question's claim.
+        seed: the run's seed.
+        rows: sequences in the run.
+        width: tokens a sequence.
+        lengths: tokens of each insertion, ``(n,)``.
+
+    Returns:
+        Rows ``(n,)``, all different, and offsets ``(n,)``.
+    """
+    random = generator(seed, claim.question, "positions")
+    own = members(claim, rows, stable_hash(seed, "slots"))
+    chosen = random.permutation(own)[: len(lengths)]
+    turns = np.array([stable_hash(seed, "turn", row, bits=_BITS) for row in chosen], dtype=np.int64)
+    path = _leading(claim.address.segments, claim.segment_bits)
+    segment = path ^ (turns >> (_BITS - claim.segment_bits))
+    start = segment * width >> claim.segment_bits
+    slack = ((segment + 1) * width >> claim.segment_bits) - start - lengths
+    return chosen, start + random.integers(0, slack + 1)
+
+
+def _leading(value: int, bits: int) -> int:
+    return value >> (_BITS - bits)
+
+
+def _bits_that_hold(size: int, needed: int) -> int:
+    """The most halvings of ``size`` whose every part still holds ``needed``."""
+    bits = 0
+    while bits < _BITS and size >> (bits + 1) >= max(1, needed):
+        bits += 1
+    return bits
+
+
+def _bits_that_fit(width: int, longest: int) -> int:
+    bits = 0
+    while bits < _DEEPEST_SEGMENT and width >> (bits + 1) >= longest:
+        bits += 1
+    return bits

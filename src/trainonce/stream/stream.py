@@ -1,0 +1,150 @@
+"""The stream of a run: the sequence at (seed, position) is a pure function."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+
+from trainonce.sites import Item
+from trainonce.stream.corpus import Corpus
+from trainonce.stream.keys import generator, stable_hash
+from trainonce.stream.lanes import Address, Claim, claim_blocks, claim_slots, members, place
+from trainonce.stream.order import sequence_order
+from trainonce.stream.overlay import Overlay
+
+
+class ClaimError(ValueError):
+    """Two questions would write the same slots or take the same passages."""
+
+    def __init__(self, question: str, other: str, what: str) -> None:
+        super().__init__(f"questions {question!r} and {other!r} would share {what}")
+        self.question = question
+        self.other = other
+
+
+@dataclass(frozen=True)
+class TokenStream:
+    """What a run reads, with the insertions of the treatments applied to it so far.
+
+    A treatment receives the stream keyed to its question and returns a new one: all that it draws
+    depends on the seed, the question's name and its own settings.
+
+    Attributes:
+        corpus: the tokenized corpus.
+        sequence: tokens a sequence.
+        rows: how many sequences the run reads.
+        seed: the run's seed.
+        question: whose treatment is being applied.
+        lane: the question's lane number, 0 unless the study gives another.
+        overlay: the insertions.
+        claims: slots and source blocks that questions own.
+        items: each question's items with the dose that each got.
+    """
+
+    corpus: Corpus
+    sequence: int
+    rows: int
+    seed: int
+    question: str = ""
+    lane: int = 0
+    overlay: Overlay = field(default_factory=Overlay)
+    claims: tuple[tuple[str, Claim], ...] = ()
+    items: Mapping[str, tuple[Item, ...]] = field(default_factory=lambda: MappingProxyType({}))
+
+    def keyed(self, question: str, lane: int = 0) -> TokenStream:
+        """This stream as the treatment of ``question`` sees it."""
+        return replace(self, question=question, lane=lane)
+
+    def random(self, purpose: str) -> np.random.Generator:
+        """The generator of (seed, question, purpose)."""
+        return generator(self.seed, self.question, purpose)
+
+    def read(self, positions: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        """The sequences at ``positions`` ``(B,)``, each with the token after it: ``(B, T + 1)``."""
+        rows = np.asarray(positions, dtype=np.int64)
+        base = self.corpus.train.tokens
+        sequences = (len(base) - 1) // self.sequence
+        starts = sequence_order(self.seed, sequences, rows) * self.sequence
+        tokens = np.stack([base[start : start + self.sequence + 1] for start in starts])
+        tokens = tokens.astype(np.int64)
+        self.overlay.apply(rows, tokens[:, : self.sequence])
+        return tokens
+
+    def passages(self, count: int, tokens: int) -> tuple[list[list[int]], TokenStream]:
+        """Draw ``count`` passages of ``tokens`` tokens from held-out documents.
+
+        No other question can draw from the same block of text.
+
+        Returns:
+            The passages, and this stream with the blocks claimed.
+
+        Raises:
+            ValueError: when the held-out documents have too few such passages.
+        """
+        if tokens > self.sequence:
+            raise ValueError(f"a passage of {tokens} tokens does not fit {self.sequence}")
+        blocks = self.corpus.blocks("source", self.sequence)
+        address = Address.of(self.question, self.lane)
+        claim = claim_blocks(self.question, address, blocks=len(blocks), needed=count)
+        claimed = self._claim("passages", claim)
+        own = members(claim, len(blocks), stable_hash(self.seed, "blocks"))
+        chosen = self.random("passages").permutation(own)[:count]
+        source = self.corpus.split("source").tokens
+        starts = blocks[chosen]
+        return [source[start : start + tokens].tolist() for start in starts], claimed
+
+    def insert(self, items: Sequence[Item]) -> TokenStream:
+        """Insert each item as often as its dose says, at random slots of the question's own.
+
+        A copy opens and closes with the end-of-text token, as documents of the stream do.
+
+        Raises:
+            ValueError: naming the item, when it does not fit a sequence.
+        """
+        end = self.corpus.tokenizer.end_of_text
+        pool: list[list[int]] = []
+        copies: list[int] = []
+        for item in items:
+            first = len(pool)
+            if item.dose:
+                pool.extend([end, *document, end] for document in item.documents)
+            for document in range(first, len(pool)):
+                if len(pool[document]) > self.sequence:
+                    raise ValueError(
+                        f"item {item.name!r} has {len(pool[document])} tokens with its two "
+                        f"end-of-text marks, and a sequence has {self.sequence}"
+                    )
+            copies.extend(first + copy % len(item.documents) for copy in range(item.dose))
+        stream = replace(self, items=MappingProxyType({**self.items, self.question: tuple(items)}))
+        if not copies:
+            return stream
+        documents = np.array(copies, dtype=np.int64)
+        lengths = np.array([len(pool[document]) for document in copies], dtype=np.int64)
+        claim = claim_slots(
+            self.question,
+            Address.of(self.question, self.lane),
+            rows=self.rows,
+            width=self.sequence,
+            copies=len(copies),
+            longest=int(lengths.max()),
+        )
+        stream = stream._claim("slots", claim)
+        rows, offsets = place(
+            claim, self.seed, rows=self.rows, width=self.sequence, lengths=lengths
+        )
+        return replace(stream, overlay=self.overlay.add(rows, offsets, documents, pool))
+
+    def _claim(self, what: str, claim: Claim) -> TokenStream:
+        for kind, other in self.claims:
+            if kind == what and claim.overlaps(other):
+                raise ClaimError(claim.question, other.question, what)
+        return replace(self, claims=(*self.claims, (what, claim)))
+
+    @property
+    def changed_share(self) -> float:
+        """The share of the run's tokens that the insertions replace."""
+        return self.overlay.changed_tokens / (self.rows * self.sequence)

@@ -1,0 +1,1 @@
+"""The file a user writes: schema, loading, errors with line numbers."""

@@ -1,0 +1,210 @@
+"""The schema of a study file: the keys that it may have, with their types and defaults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from trainonce.models.decoder import DecoderSettings
+from trainonce.sites import SettingError
+from trainonce.stream.corpora import looks_like_a_path
+from trainonce.study.quantities import Length, LengthField, Share
+from trainonce.train.schedules import Cosine, Schedule, WarmupStableDecay
+from trainonce.train.settings import AdamWSettings
+
+AA = "aa"
+"""The id of the A/A question, which every study has unasked."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _named(key: str) -> BeforeValidator:
+    """Let a plain value stand for a mapping with that value under ``key``."""
+    return BeforeValidator(lambda value: value if isinstance(value, dict) else {key: value})
+
+
+class CorpusKeys(_Strict):
+    """``corpus``: a name, path or dataset id, or a mapping of these."""
+
+    name: str
+    field: str = "text"
+    split: str = "train"
+
+    @field_validator("name")
+    @classmethod
+    def _found_beside_the_study(cls, name: str, info: ValidationInfo) -> str:
+        if name == "stdlib":
+            return name
+        local = (Path((info.context or {}).get("folder", ".")) / Path(name).expanduser()).resolve()
+        if local.exists():
+            return str(local)
+        if looks_like_a_path(name):
+            raise ValueError("there is no such file or folder")
+        return name
+
+
+class TokenizerKeys(_Strict):
+    """``tokenizer``: ``vocabulary`` of a byte-level BPE trained on the corpus, or a ``name``."""
+
+    name: str | None = None
+    vocabulary: Annotated[int, Field(ge=257, le=1_000_000)] = 1024
+
+
+class DataKeys(_Strict):
+    """``recipe.data``."""
+
+    corpus: Annotated[CorpusKeys, _named("name")] = CorpusKeys(name="stdlib")
+    tokenizer: Annotated[TokenizerKeys, _named("name")] = TokenizerKeys()
+    sequence: Annotated[int, Field(ge=8, le=1_048_576)] = 128
+    heldout: Share = 0.1
+
+    @field_validator("heldout")
+    @classmethod
+    def _heldout_leaves_both(cls, share: float) -> float:
+        if not 0 < share < 0.9:
+            raise ValueError("a share above 0 and under 0.9: some documents must be held out")
+        return share
+
+
+class ModelKeys(_Strict):
+    """``recipe.model``: a size or Hugging Face ``name``, or the numbers of a decoder."""
+
+    name: str | None = None
+    width: Annotated[int, Field(ge=8)] | None = None
+    layers: Annotated[int, Field(ge=1)] | None = None
+    heads: Annotated[int, Field(ge=1)] | None = None
+    kv_heads: Annotated[int, Field(ge=1)] | None = None
+    hidden: Annotated[int, Field(ge=1)] | None = None
+    rope_base: Annotated[float, Field(gt=0)] = 10_000.0
+    tied: bool = True
+
+    @model_validator(mode="after")
+    def _name_or_numbers(self) -> ModelKeys:
+        numbers = (self.width, self.layers, self.heads)
+        if (self.name is None) == any(number is None for number in numbers):
+            raise ValueError("either a name, or width, layers and heads")
+        self.resolved()
+        return self
+
+    def resolved(self) -> str | DecoderSettings:
+        """The name, or the decoder's settings."""
+        if self.name is not None:
+            return self.name
+        return DecoderSettings(**self.model_dump(exclude={"name"}))
+
+
+class OptimizerKeys(_Strict):
+    """``recipe.optimizer``."""
+
+    name: Literal["adamw"] = "adamw"
+    lr: Annotated[float, Field(gt=0)] = 3e-3
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (
+        0.9,
+        0.95,
+    )
+    eps: Annotated[float, Field(gt=0)] = 1e-8
+    weight_decay: Annotated[float, Field(ge=0)] = 0.1
+
+    def resolved(self) -> AdamWSettings:
+        """AdamW's settings."""
+        return AdamWSettings(**self.model_dump(exclude={"name"}))
+
+
+class ScheduleKeys(_Strict):
+    """``recipe.schedule``."""
+
+    name: Literal["wsd", "cosine"] = "wsd"
+    warmup: Share = 0.05
+    decay: Share | None = None
+    floor: Share | None = None
+
+    @model_validator(mode="after")
+    def _cosine_has_no_decay(self) -> ScheduleKeys:
+        if self.name == "cosine" and self.decay is not None:
+            raise SettingError("decay", "belongs to wsd; a cosine decays all the way")
+        if self.warmup + (self.decay or 0) > 1:
+            raise SettingError("warmup", "warmup and decay together are longer than the run")
+        return self
+
+    def resolved(self) -> Schedule:
+        """The schedule, with the defaults of its kind."""
+        given = {
+            key: value
+            for key, value in self.model_dump(exclude={"name"}).items()
+            if value is not None
+        }
+        return Cosine(**given) if self.name == "cosine" else WarmupStableDecay(**given)
+
+
+class RecipeKeys(_Strict):
+    """``recipe``: model, data, optimizer, schedule and length of the base run."""
+
+    data: DataKeys = DataKeys()
+    model: Annotated[ModelKeys, _named("name")] = ModelKeys(name="nano")
+    optimizer: Annotated[OptimizerKeys, _named("name")] = OptimizerKeys()
+    schedule: Annotated[ScheduleKeys, _named("name")] = ScheduleKeys()
+    batch: Annotated[int, Field(ge=1)] = 8
+    length: LengthField = Length(2000, "steps")
+    clip: Annotated[float, Field(gt=0)] = 1.0
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [1]  # noqa: RUF012
+    allow_changed: Share = 0.02
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _one_seed_is_a_list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) != len(seeds):
+            raise ValueError("different seeds: the same one twice is the same run twice")
+        return seeds
+
+
+class TreatmentKeys(BaseModel):
+    """``questions[].treatment``: ``method``, and that method's own settings beside it."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    method: str
+
+
+class QuestionKeys(_Strict):
+    """``questions[]``."""
+
+    id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
+    ask: Annotated[str, Field(min_length=1, max_length=300)] | None = None
+    treatment: Annotated[TreatmentKeys, _named("method")]
+    outcome: str | None = None
+    expect: Literal["increase", "decrease", "change"] | None = None
+    smallest_effect: Annotated[float, Field(gt=0)] | None = None
+    lane: Annotated[int, Field(ge=0)] = 0
+
+
+class CheckKeys(_Strict):
+    """``checks``: what tests that sharing did no harm."""
+
+    plain: bool = True
+
+
+class StudyKeys(_Strict):
+    """A study file."""
+
+    study: Annotated[str, Field(min_length=1, max_length=200)]
+    recipe: RecipeKeys = RecipeKeys()
+    questions: Annotated[list[QuestionKeys], Field(min_length=1)]
+    checks: CheckKeys = CheckKeys()
