@@ -135,6 +135,7 @@ def run_training(
     corpus: Corpus,
     checkpoints: Checkpoints | None,
     report: Callable[[Progress], None] | None,
+    stop: Callable[[], bool] | None = None,
 ) -> tuple[nn.Module, Trained]:
     """Train the model of ``spec``."""
     torch.manual_seed(stable_hash(spec.seed, "torch", bits=63))
@@ -144,7 +145,13 @@ def run_training(
     model = untrained(spec, corpus)
     device = torch.device(spec.device)
     trained = train(
-        model, stream, spec.train, checkpoints=checkpoints, report=report, device=device
+        model,
+        stream,
+        spec.train,
+        checkpoints=checkpoints,
+        report=report,
+        stop=stop,
+        device=device,
     )
     return model, trained
 

@@ -25,6 +25,10 @@ class DivergedError(RuntimeError):
     """The loss is no longer a finite number."""
 
 
+class StoppedError(RuntimeError):
+    """The run was asked to stop, and saved its state."""
+
+
 @dataclass(frozen=True)
 class Progress:
     """Where a run stands."""
@@ -50,6 +54,7 @@ def train(
     *,
     checkpoints: Checkpoints | None = None,
     report: Callable[[Progress], None] | None = None,
+    stop: Callable[[], bool] | None = None,
     device: torch.device | None = None,
 ) -> Trained:
     """Train ``model`` in place on ``stream``, going on from the newest checkpoint.
@@ -57,8 +62,18 @@ def train(
     Every batch and every learning rate is a function of the step alone, so that a run that was
     killed and started again ends with the same bits as one that was not.
 
+    Args:
+        model: token ids ``(B, T)`` to logits ``(B, T, V)``.
+        stream: what it reads.
+        settings: the run's numbers.
+        checkpoints: where its state is saved; nowhere when left out.
+        report: told some four times a second how far it is.
+        stop: asked after each step whether to save and stop.
+        device: where it runs; the CPU when left out.
+
     Raises:
         DivergedError: when the loss is not finite; the last checkpoint stays.
+        StoppedError: when ``stop`` said so.
     """
     device = device or torch.device("cpu")
     model.to(device).train()
@@ -74,10 +89,13 @@ def train(
         step += 1
         if report and clock.due(step):
             report(clock.progress(step, float(losses[step - 1])))
-        if checkpoints and time.monotonic() - saved > checkpoints.seconds:
+        stopping = stop is not None and step < settings.steps and stop()
+        if checkpoints and (stopping or time.monotonic() - saved > checkpoints.seconds):
             _refuse_divergence(losses[:step])
             checkpoints.save(step, _state(step, model, optimizer, losses))
             saved = time.monotonic()
+        if stopping:
+            raise StoppedError(f"stopped after step {step} of {settings.steps}")
     _refuse_divergence(losses)
     model.eval()
     return Trained(losses.numpy())
