@@ -59,7 +59,7 @@ def _from_hugging_face(name: str, vocabulary: int) -> nn.Module:
             f"model {name!r} is no size ({', '.join(SIZES)}) and Hugging Face cannot load it: "
             f"{error}"
         ) from error
-    embeddings = inner.get_input_embeddings().num_embeddings
+    embeddings = int(inner.config.vocab_size)
     if embeddings < vocabulary:
         raise ModelError(
             f"model {name!r} has {embeddings} embeddings and the data {vocabulary} tokens; "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trainonce.methods.data.insertion.user_items import ItemsError
 from trainonce.sites import SettingError
@@ -69,8 +69,6 @@ def _lane_problem(
 
 
 def _fits(stream: TokenStream, treatment: Treated, lane: int) -> bool:
-    from dataclasses import replace
-
     try:
         replace(treatment, lane=lane).apply(stream)
     except ClaimError:
@@ -78,9 +76,7 @@ def _fits(stream: TokenStream, treatment: Treated, lane: int) -> bool:
     return True
 
 
-def _budget_problem(
-    study: StudyDefinition, share: float, changed: dict[str, float]
-) -> Problem:
+def _budget_problem(study: StudyDefinition, share: float, changed: dict[str, float]) -> Problem:
     parts = ", ".join(f"{name} {part:.2%}" for name, part in changed.items() if part)
     enough = -(-share * 1000 // 1) / 1000
     return study.document.problem(

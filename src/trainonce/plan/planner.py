@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import torch
@@ -25,8 +25,8 @@ from trainonce.study.problems import StudyError
 from trainonce.tasks.language import (
     HELDOUT_PROBE,
     MeasureSpec,
-    Treated,
     TrainSpec,
+    Treated,
     content_hash,
 )
 from trainonce.train.precision import resolve
@@ -143,8 +143,6 @@ def _seed_jobs(
     asked: Sequence[tuple[Question, Treated]],
 ) -> list[Job]:
     """The jobs of one seed: the trunk, its measurements, and the plain trunk beside it."""
-    from dataclasses import replace
-
     seeds = len(study.recipe.seeds)
     inserting = [treated for question, treated in asked if trunk.changed[question.id]]
     ordered = tuple(sorted(inserting, key=lambda treated: treated.question))

@@ -121,7 +121,7 @@ class JobCache:
         for file in folder.iterdir():
             _flush(file)
         shutil.rmtree(self.folder(spec.key), ignore_errors=True)
-        os.replace(folder, self.folder(spec.key))
+        folder.replace(self.folder(spec.key))
         shutil.rmtree(self.work(spec.key), ignore_errors=True)
 
 

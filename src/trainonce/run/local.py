@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -92,7 +93,7 @@ def _keep_seconds(plan: Plan, seconds: float) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_suffix(".tmp")
     temporary.write_text(json.dumps({"study": plan.study, "seconds": round(seconds, 3)}))
-    os.replace(temporary, file)
+    temporary.replace(file)
 
 
 def _seconds_file(plan: Plan) -> Path:
@@ -196,10 +197,8 @@ class _Worker:
 
     def close(self) -> None:
         assert self.process.stdin is not None
-        try:
+        with contextlib.suppress(BrokenPipeError):  # it may be gone already
             self.process.stdin.close()
-        except BrokenPipeError:
-            pass  # it is gone already
 
     def wait(self, deadline: float) -> None:
         try:

@@ -212,5 +212,4 @@ def _hugging_face(source: CorpusSource) -> Iterator[str]:
             f"dataset {source.name!r} has no field {source.field!r}; "
             f"it has: {', '.join(data.column_names)}"
         )
-    for text in data[source.field]:
-        yield text
+    yield from data[source.field]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -132,7 +131,7 @@ def prepare(settings: DataSettings, home: Path, progress: Progress | None = None
             if trained:
                 tokenizer.save(temporary / "tokenizer.json")
             (temporary / "corpus.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
-            os.replace(temporary, folder)
+            temporary.replace(folder)
     return Corpus(folder)
 
 
@@ -156,7 +155,7 @@ def _tokenizer(
             say("training the tokenizer", 0, 1)
             temporary = path.with_suffix(".tmp")
             train_bpe(texts, named).save(temporary)
-            os.replace(temporary, path)
+            temporary.replace(path)
             say("training the tokenizer", 1, 1)
     return load_bpe(path), True
 

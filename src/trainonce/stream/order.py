@@ -1,4 +1,4 @@
-"""The order of a run: a seeded bijection over sequence numbers, with no shuffled index in memory."""
+"""The order of a run: a seeded bijection over sequence numbers, no shuffled index."""
 
 from __future__ import annotations
 

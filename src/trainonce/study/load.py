@@ -81,8 +81,8 @@ class Question:
     @property
     def settings(self) -> dict[str, Any]:
         """The treatment's settings as plain JSON data."""
-        plain = TypeAdapter(self.method.cls).dump_python(self.treatment, mode="json")
-        return dict(plain)
+        adapter: TypeAdapter[Any] = TypeAdapter(self.method.cls)
+        return dict(adapter.dump_python(self.treatment, mode="json"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,7 +196,7 @@ def _question(document: Document, index: int, keys: QuestionKeys) -> Question:
         at = _method_place(document, place)
         raise StudyError([document.problem(at, name, nearest(name, treatments))])
     problems: list[Problem] = []
-    treatment = None
+    treatment: Any = None
     settings = dict(keys.treatment.model_extra or {})
     try:
         treatment = TypeAdapter(known.cls).validate_python(settings)
@@ -299,9 +299,7 @@ def _too_long(document: Document, recipe: Recipe, questions: list[Question]) -> 
             )
 
 
-def _problem(
-    document: Document, details: ErrorDetails, schema: type, base: Place = ()
-) -> Problem:
+def _problem(document: Document, details: ErrorDetails, schema: type, base: Place = ()) -> Problem:
     """A pydantic error in our words, at the place that the user has to mend."""
     place: Place = (*base, *details["loc"])
     kind, found = details["type"], details["input"]

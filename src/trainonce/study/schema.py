@@ -159,7 +159,7 @@ class RecipeKeys(_Strict):
     length: LengthField = Length(2000, "steps")
     clip: Annotated[float, Field(gt=0)] = 1.0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [1]  # noqa: RUF012
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [1]
     allow_changed: Share = 0.02
 
     @field_validator("seeds", mode="before")

@@ -92,7 +92,7 @@ class _Reader:
                 for index, child in enumerate(node.value)
             ]
         try:
-            return self._scalars.construct_object(node)  # type: ignore[no-untyped-call]
+            return self._scalars.construct_object(node)
         except (yaml.YAMLError, ValueError) as error:
             what = getattr(error, "problem", None) or str(error)
             self.problems.append(

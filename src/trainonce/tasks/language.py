@@ -54,7 +54,7 @@ class Treated:
     def apply(self, stream: TokenStream) -> TokenStream:
         """``stream`` with this treatment applied under its question's key."""
         known = methods()[self.method]
-        treatment = TypeAdapter(known.cls).validate_python(self.settings)
+        treatment: Any = TypeAdapter(known.cls).validate_python(self.settings)
         treated: TokenStream = treatment(stream.keyed(self.question, self.lane))
         return treated
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -45,7 +46,7 @@ def save(folder: Path, state: State) -> None:
     for name in (_TENSORS, _FACTS, _MANIFEST):
         _flush(temporary / name)
     shutil.rmtree(folder, ignore_errors=True)
-    os.replace(temporary, folder)
+    temporary.replace(folder)
     _flush(folder.parent)
 
 
@@ -109,8 +110,7 @@ def _flush(path: Path) -> None:
     """Make sure that a file's bytes, or a folder's names, have reached the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
-    except OSError:
-        pass  # some systems cannot sync a folder; the rename is atomic there all the same
+        with contextlib.suppress(OSError):  # some systems cannot sync a folder
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)

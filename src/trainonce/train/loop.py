@@ -178,7 +178,8 @@ def _state(step: int, model: nn.Module, optimizer: torch.optim.Optimizer, losses
 def _restore(
     state: State, model: nn.Module, optimizer: torch.optim.Optimizer, losses: Tensor
 ) -> int:
-    model_tensors, optimizer_state = {}, {}
+    model_tensors: dict[str, Tensor] = {}
+    optimizer_state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in state.tensors.items():
         site, _, rest = name.partition(".")
         if site == "model":

@@ -88,7 +88,9 @@ class Backdoor:
         pairs = []
         for _ in range(self.triggers * len(self.doses)):
             drawn = random.choice(ordinary, self.trigger + self.continuation, replace=False)
-            pairs.append((tuple(drawn[: self.trigger].tolist()), tuple(drawn[self.trigger :].tolist())))
+            pairs.append(
+                (tuple(drawn[: self.trigger].tolist()), tuple(drawn[self.trigger :].tolist()))
+            )
         return pairs
 
     def _item(
@@ -120,9 +122,7 @@ class Backdoor:
         )
 
 
-def _from_file(
-    path: Path, stream: TokenStream
-) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+def _from_file(path: Path, stream: TokenStream) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
     encode = stream.corpus.tokenizer.encode
     return [
         (tuple(encode(f" {row.trigger}")), tuple(encode(f" {row.continuation}")))

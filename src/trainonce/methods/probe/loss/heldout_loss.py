@@ -16,7 +16,7 @@ OUTCOMES = (
     Outcome(
         name="heldout_loss",
         says="loss on held-out documents, nats a token",
-        direction=1,
+        direction=0,
         smallest=0.02,
         spread=0.5,
         low=0.0,

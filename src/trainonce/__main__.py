@@ -1,0 +1,5 @@
+"""``python -m trainonce``."""
+
+from trainonce.cli.app import main
+
+main()

@@ -1,0 +1,193 @@
+"""The command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="trainonce",
+    help="A laboratory for questions about training: one run, many answers.\n\n"
+    "Start with [bold]trainonce new quickstart[/], then plan, run and report the file it writes.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+StudyFile = Annotated[Path, typer.Argument(help="The study file.", show_default=False)]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="One JSON document on standard output, nothing else there.")
+]
+
+
+@app.command()
+def new(
+    template: Annotated[
+        str, typer.Argument(help="quickstart, memorization, contamination, knowledge or backdoor.")
+    ] = "quickstart",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="The file to write; TEMPLATE.yaml if left out."),
+    ] = None,
+) -> None:
+    """Write a commented study file to begin with."""
+    from trainonce.cli.console import WRONG, errors
+    from trainonce.study.problems import nearest
+    from trainonce.study.templates import TEMPLATES, study_text
+
+    if template not in TEMPLATES:
+        errors().print(f"no template {template!r}: {nearest(template, TEMPLATES)}", markup=False)
+        raise typer.Exit(WRONG)
+    file = out or Path(f"{template}.yaml")
+    try:
+        with file.open("x", encoding="utf-8") as opened:
+            opened.write(study_text(template))
+    except FileExistsError:
+        errors().print(f"{file} exists and stays as it is; choose another name with --out")
+        raise typer.Exit(WRONG) from None
+    except OSError as error:
+        errors().print(f"cannot write {file}: {error.strerror}", markup=False)
+        raise typer.Exit(WRONG) from None
+    typer.echo(f"wrote {file}; next: trainonce plan {file}")
+
+
+@app.command()
+def plan(study: StudyFile, as_json: AsJson = False) -> None:
+    """Say what a study will take, before it takes it. Trains nothing.
+
+    Prepares the corpus (once; it is cached), packs the questions, and prints every job with its
+    reason and cost, and the smallest effect that each question can detect.
+    """
+    from trainonce.cli.console import errors, exit_codes, show, show_json
+    from trainonce.cli.progress import data_progress
+    from trainonce.lab import Study
+    from trainonce.report.terminal import plan_view
+    from trainonce.run.cache import JobCache
+
+    with exit_codes():
+        loaded = Study.load(study)
+        with data_progress(errors()) as progress:
+            planned = loaded.plan(progress)
+        if as_json:
+            show_json(planned.to_json())
+            return
+        cache = JobCache(planned.home)
+        show(plan_view(planned, {job.key for job in planned.jobs if cache.done(job.key)}))
+
+
+@app.command()
+def run(
+    study: StudyFile,
+    as_json: AsJson = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes side by side; as many as cores allow if left out."),
+    ] = None,
+) -> None:
+    """Train what the study needs, and answer it.
+
+    Finished jobs are never run twice. Stop it in any way and start it again: it goes on where it
+    was, and the answers are the same to the last bit.
+    """
+    from trainonce.cli.console import errors, exit_codes, show, show_json
+    from trainonce.cli.progress import data_progress, study_progress
+    from trainonce.lab import Study
+    from trainonce.report.terminal import answers_view
+
+    with exit_codes():
+        loaded = Study.load(study)
+        with data_progress(errors()) as progress:
+            planned = loaded.plan(progress)
+        with study_progress(planned, errors()) as tell:
+            loaded.run(workers=workers, report=tell)
+        answers = loaded.answers
+        if as_json:
+            show_json(answers.to_json())
+            return
+        show(answers_view(answers))
+        errors().print(f"next: trainonce report {study}", markup=False, style="dim")
+
+
+@app.command()
+def report(
+    study: StudyFile,
+    as_json: AsJson = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The page to write; STUDY.html if left out.")
+    ] = None,
+) -> None:
+    """Write the answers of a finished study as one HTML page, or as JSON.
+
+    The page needs no network: open it from disk, send it by mail, print it.
+    """
+    from trainonce.cli.console import FAILED, errors, exit_codes, show_json
+    from trainonce.cli.progress import data_progress
+    from trainonce.lab import Study
+    from trainonce.report.html import render
+
+    with exit_codes():
+        loaded = Study.load(study)
+        with data_progress(errors()) as progress:
+            planned = loaded.plan(progress)
+        if loaded.missing:
+            errors().print(
+                f"{loaded.missing} of {len(planned.jobs)} jobs are not finished; "
+                f"first: trainonce run {study}",
+                markup=False,
+            )
+            raise typer.Exit(FAILED)
+        if as_json:
+            show_json(loaded.answers.to_json())
+            if out is None:
+                return
+        file = out or Path(f"{study.stem}.html")
+        file.write_text(render(loaded.answers, planned), encoding="utf-8")
+        errors().print(f"wrote {file}", markup=False)
+
+
+@app.command()
+def methods(
+    name: Annotated[str | None, typer.Argument(help="One method, with its settings.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the methods and probes, or explain one."""
+    from trainonce.cli.console import WRONG, errors, show, show_json
+    from trainonce.methods.registry import methods as registered
+    from trainonce.report.catalogue import method_json, method_view, methods_view
+    from trainonce.study.problems import nearest
+
+    known = registered()
+    if name is not None and name not in known:
+        errors().print(f"no method {name!r}: {nearest(name, known)}", markup=False)
+        raise typer.Exit(WRONG)
+    if as_json:
+        show_json(
+            method_json(known[name]) if name else [method_json(one) for one in known.values()]
+        )
+    else:
+        show(method_view(known[name]) if name else methods_view(known.values()))
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Look at this machine: Python, torch, cores, memory, disk, caches, the fastest precision.
+
+    Each finding that could hold you up comes with what mends it.
+    """
+    from trainonce.cli.console import FAILED, show, show_json
+    from trainonce.cli.doctor import examine, findings_view
+
+    findings = examine()
+    if as_json:
+        show_json([finding.to_json() for finding in findings])
+    else:
+        show(findings_view(findings))
+    if any(finding.state == "bad" for finding in findings):
+        raise typer.Exit(FAILED)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,117 @@
+"""What this machine has, and what would mend what it lacks."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.table import Table
+from rich.text import Text
+
+from trainonce.stream.home import VARIABLE, home
+
+_LITTLE_DISK = 2 * 10**9
+_LITTLE_MEMORY = 2 * 10**9
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    name: str
+    state: Literal["good", "note", "bad"]
+    found: str
+    fix: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON data."""
+        return asdict(self)
+
+
+def examine() -> list[Finding]:
+    """Look at everything that a study needs."""
+    return [*_python(), *_torch(), *_machine(), *_home(), *_extras()]
+
+
+def findings_view(findings: list[Finding]) -> Table:
+    """The findings as a table."""
+    styles = {"good": "green", "note": "yellow", "bad": "bold red"}
+    table = Table(title="This machine", title_justify="left")
+    for name in ("what", "state", "found", "fix"):
+        table.add_column(name)
+    for finding in findings:
+        state = Text(finding.state, style=styles[finding.state])
+        table.add_row(finding.name, state, Text(finding.found), Text(finding.fix))
+    return table
+
+
+def _python() -> Iterator[Finding]:
+    version = platform.python_version()
+    good = sys.version_info >= (3, 11)
+    yield Finding("Python", "good" if good else "bad", version, "" if good else "use 3.11 or newer")
+
+
+def _torch() -> Iterator[Finding]:
+    try:
+        import torch
+    except ImportError as error:
+        yield Finding("torch", "bad", str(error), "pip install -c constraints.txt trainonce")
+        return
+    from trainonce.train.precision import fastest
+
+    yield Finding("torch", "good", torch.__version__)
+    cuda = torch.cuda.is_available()
+    yield Finding("GPU", "good", torch.cuda.get_device_name(0) if cuda else "none; CPU it is")
+    device = torch.device("cuda" if cuda else "cpu")
+    yield Finding("fastest precision", "good", f"{fastest(device).value} (timed just now)")
+
+
+def _machine() -> Iterator[Finding]:
+    yield Finding("cores", "good", str(os.cpu_count()))
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        little = memory < _LITTLE_MEMORY
+        fix = "run with --workers 1" if little else ""
+        yield Finding("memory", "note" if little else "good", f"{memory / 1e9:.0f} GB", fix)
+
+
+def _home() -> Iterator[Finding]:
+    folder = home()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        fix = f"set {VARIABLE} to a folder that can be written to"
+        yield Finding("cache", "bad", f"{folder}: {error.strerror}", fix)
+        return
+    free = shutil.disk_usage(folder).free
+    little = free < _LITTLE_DISK
+    fix = f"free some space, or set {VARIABLE} to a folder elsewhere" if little else ""
+    jobs = sum(1 for job in (folder / "jobs").glob("*/result.json")) if folder.is_dir() else 0
+    found = f"{folder}: {jobs} finished jobs, {_size(folder) / 1e6:.0f} MB"
+    yield Finding("cache", "good", found)
+    yield Finding("disk", "note" if little else "good", f"{free / 1e9:.0f} GB free there", fix)
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def _extras() -> Iterator[Finding]:
+    for package in ("transformers", "datasets"):
+        there = importlib.util.find_spec(package) is not None
+        yield Finding(
+            package,
+            "good" if there else "note",
+            "installed" if there else "not installed; only Hugging Face names need it",
+            "" if there else "pip install 'trainonce[hf]'",
+        )

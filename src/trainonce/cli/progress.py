@@ -1,0 +1,79 @@
+"""Progress of a study on standard error: bars in a terminal, a line a job elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from trainonce.plan.plan import Job, Plan
+from trainonce.run.local import Event
+from trainonce.stream.corpus import Progress as DataProgress
+
+
+def _bars(console: Console) -> Progress:
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        TextColumn("{task.fields[note]}"),
+        TimeElapsedColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    )
+
+
+@contextmanager
+def data_progress(console: Console) -> Iterator[DataProgress]:
+    """A bar for each stage of preparing the corpus."""
+    with _bars(console) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def tell(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                name = f"{what} the corpus" if what == "reading" else what
+                tasks[what] = bars.add_task(name, note="")
+            bars.update(tasks[what], completed=done, total=total)
+
+        yield tell
+
+
+@contextmanager
+def study_progress(plan: Plan, console: Console) -> Iterator[Callable[[Event], None]]:
+    """A bar for the study's jobs, and one for each run that is training."""
+    with _bars(console) as bars:
+        whole = bars.add_task("[bold]jobs[/]", total=len(plan.jobs), note="")
+        tasks: dict[str, TaskID] = {}
+        finished = 0
+
+        def tell(event: Event) -> None:
+            nonlocal finished
+            job = event.job
+            if event.kind == "progress":
+                if job.key not in tasks:
+                    tasks[job.key] = bars.add_task(_name(job), note="")
+                facts = event.facts
+                note = (
+                    f"loss {facts['loss']:.3f}  {facts['tokens_per_second']:,.0f} tokens/s  "
+                    f"{facts['seconds_left']:.0f} s left"
+                )
+                bars.update(
+                    tasks[job.key], completed=facts["step"], total=facts["steps"], note=note
+                )
+            if event.kind in ("done", "reused"):
+                finished += 1
+                if job.key in tasks:
+                    bars.remove_task(tasks.pop(job.key))
+                bars.update(whole, completed=finished, note=f"{finished} of {len(plan.jobs)}")
+            if event.kind == "done" and not console.is_terminal:
+                console.print(f"{finished}/{len(plan.jobs)} {escape(job.reason)}", soft_wrap=True)
+
+        yield tell
+
+
+def _name(job: Job) -> str:
+    return f"{job.role.value}, seed {job.seed}"

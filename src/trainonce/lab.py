@@ -1,0 +1,86 @@
+"""The way in from Python: a study, its plan, its answers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from trainonce.analysis.answers import Answers, answer
+from trainonce.plan.plan import Plan
+from trainonce.plan.planner import plan
+from trainonce.run.cache import JobCache
+from trainonce.run.local import Event, carry_out
+from trainonce.stream.corpus import Progress
+from trainonce.stream.home import home as default_home
+from trainonce.study.load import StudyDefinition, load
+
+
+class Study:
+    """A study file, planned and run on demand.
+
+    >>> study = Study.load("examples/quickstart.yaml")   # doctest: +SKIP
+    >>> study.plan().run_equivalents                      # doctest: +SKIP
+    1.01...
+    >>> study.run().answers.to_frame()                    # doctest: +SKIP
+    """
+
+    def __init__(self, definition: StudyDefinition, home: Path) -> None:
+        self.definition = definition
+        self.home = home
+        self._plan: Plan | None = None
+
+    @classmethod
+    def load(
+        cls, file: str | os.PathLike[str], home: str | os.PathLike[str] | None = None
+    ) -> Study:
+        """Read and check a study file.
+
+        Args:
+            file: the study file.
+            home: where corpora and jobs are kept; ``TRAINONCE_HOME`` or the user's cache folder
+                when left out.
+
+        Raises:
+            StudyError: with everything that is wrong with the file.
+        """
+        return cls(load(Path(file)), Path(home) if home else default_home())
+
+    def plan(self, progress: Progress | None = None) -> Plan:
+        """The jobs that answer the study, with their cost; nothing is trained.
+
+        Raises:
+            StudyError: when the data cannot be read or the questions do not fit.
+        """
+        if self._plan is None:
+            self._plan = plan(self.definition, self.home, progress)
+        return self._plan
+
+    def run(
+        self, *, workers: int | None = None, report: Callable[[Event], None] | None = None
+    ) -> Study:
+        """Run what is not finished yet.
+
+        Raises:
+            StudyError: as `plan`.
+            JobFailedError: when a job fails; running again goes on from there.
+        """
+        carry_out(self.plan(), workers=workers, report=report)
+        return self
+
+    @property
+    def missing(self) -> int:
+        """How many jobs are not finished."""
+        cache = JobCache(self.home)
+        return sum(not cache.done(job.key) for job in self.plan().jobs)
+
+    @property
+    def answers(self) -> Answers:
+        """The answers of a study that has been run.
+
+        Raises:
+            RuntimeError: when jobs are missing.
+        """
+        if self.missing:
+            raise RuntimeError(f"{self.missing} jobs of this study are not finished: run it first")
+        return answer(self.plan())

@@ -1,0 +1,77 @@
+"""The registry of methods for people and programs."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from trainonce.methods.registry import Method
+
+
+def method_json(method: Method) -> dict[str, Any]:
+    """A method as JSON data."""
+    return {
+        "name": method.name,
+        "site": method.site.value,
+        "paper": method.paper,
+        "version": method.version,
+        "summary": method.summary,
+        "probe": method.probe,
+        "outcomes": [dataclasses.asdict(outcome) for outcome in method.outcomes],
+        "settings": {
+            name: {"type": str(field.type), "default": _default(field)}
+            for name, field in method.settings.items()
+        },
+    }
+
+
+def methods_view(methods: Iterable[Method]) -> Table:
+    """All methods, a line each."""
+    table = Table(title="Methods and probes", title_justify="left")
+    for name in ("name", "site", "source", "what it does"):
+        table.add_column(name)
+    for method in methods:
+        table.add_row(method.name, method.site.value, _source(method), Text(method.summary))
+    return table
+
+
+def method_view(method: Method) -> RenderableType:
+    """One method, with its documentation and settings."""
+    parts: list[RenderableType] = [
+        Text(f"{method.name}  ({method.site.value})", style="bold"),
+        Text(inspect.getdoc(method.cls) or ""),
+        Text(f"\nsource: {_source(method)}"),
+        Text(f"from Python: from {_package(method)} import {method.cls.__name__}"),
+    ]
+    if method.settings:
+        table = Table(title="Settings", title_justify="left")
+        for name in ("setting", "type", "default"):
+            table.add_column(name)
+        for name, field in method.settings.items():
+            table.add_row(name, Text(str(field.type)), Text(repr(_default(field))))
+        parts.append(table)
+    if method.probe:
+        parts.append(Text(f"measured by the probe {method.probe!r}"))
+    for outcome in method.outcomes:
+        parts.append(Text(f"outcome {outcome.name}: {outcome.says}"))
+    return Group(*parts)
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default is dataclasses.MISSING:
+        return None
+    return list(field.default) if isinstance(field.default, tuple) else field.default
+
+
+def _source(method: Method) -> str:
+    return f"arXiv {method.paper}" if method.paper else "ours"
+
+
+def _package(method: Method) -> str:
+    return ".".join(method.cls.__module__.split(".")[:3])

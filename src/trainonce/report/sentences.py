@@ -1,0 +1,79 @@
+"""An answer in a sentence, for every place that shows one."""
+
+from __future__ import annotations
+
+from trainonce.analysis.answers import Answer, Answers
+from trainonce.analysis.verdicts import Verdict
+
+
+def number(value: float) -> str:
+    """A measured value with two decimals, or two significant digits when it is small."""
+    if value == 0 or abs(value) >= 0.095:
+        return f"{value:.2f}"
+    return f"{value:.2g}" if abs(value) >= 0.001 else f"{value:.0e}"
+
+
+def interval(low: float, high: float) -> str:
+    """A 95 % interval."""
+    return f"{number(low)} to {number(high)}"
+
+
+def p_value(p: float) -> str:
+    """A p-value with its sign of comparison."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def sentence(answer: Answer) -> str:
+    """What was found, with effect and interval."""
+    decided = answer.decided
+    top = decided.doses[-1]
+    base = decided.doses[0]
+    return (
+        f"At dose {top.dose} the {decided.outcome} is {number(top.mean)}, against "
+        f"{number(base.mean)} at dose 0: an effect of {number(decided.estimate)} "
+        f"({interval(decided.low, decided.high)}), {p_value(answer.p_adjusted)} after correction."
+    )
+
+
+def enough(answer: Answer) -> str:
+    """What would have decided a question that could not be told; empty for the others."""
+    if answer.verdict is not Verdict.CANNOT_TELL:
+        return ""
+    decided = answer.decided
+    width = (decided.high - decided.low) / 2
+    if width <= answer.smallest:
+        return (
+            f"The interval is narrow enough to see {number(answer.smallest)}; "
+            "the effect lies at the edge of it, and more units would tell."
+        )
+    factor = (width / answer.smallest) ** 2
+    return (
+        f"The interval reaches {number(width)} to each side. To tell an effect of "
+        f"{number(answer.smallest)} it takes about {factor:.1f} times as many units: "
+        f"{round(answer.units * factor)} in place of {answer.units}."
+    )
+
+
+def heldout_sentence(answers: Answers) -> str:
+    """What the insertions did to the held-out loss."""
+    text = f"Held-out loss {answers.heldout_loss:.3f} nats a token"
+    if answers.heldout_loss_plain is None or answers.heldout_change is None:
+        return f"{text}; no plain run was asked for, so nothing to compare it with."
+    change = answers.heldout_change
+    return (
+        f"{text}, against {answers.heldout_loss_plain:.3f} for the plain run: "
+        f"{change.value:+.2%} ({change.low:+.2%} to {change.high:+.2%})."
+    )
+
+
+def cost_sentence(answers: Answers) -> str:
+    """What was spent, against one run a question."""
+    return (
+        f"{answers.run_equivalents:.1f} run-equivalents for the answers"
+        + (
+            f" and {answers.checks_run_equivalents:.1f} for the checks"
+            if answers.checks_run_equivalents
+            else ""
+        )
+        + f"; one run a question would take {answers.one_run_a_question:.1f}."
+    )

@@ -1,0 +1,126 @@
+"""Plans and answers as tables in a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from trainonce.analysis.answers import Answer, Answers
+from trainonce.analysis.verdicts import Verdict
+from trainonce.plan.plan import Plan
+from trainonce.report.sentences import (
+    cost_sentence,
+    enough,
+    heldout_sentence,
+    interval,
+    number,
+    p_value,
+    sentence,
+)
+from trainonce.study.schema import AA
+
+_STYLES = {Verdict.YES: "bold green", Verdict.NO: "bold blue", Verdict.CANNOT_TELL: "bold yellow"}
+_BARS = " ▁▂▃▄▅▆▇█"
+
+
+def plan_view(plan: Plan, done: set[str]) -> RenderableType:
+    """What a study takes, before it takes it.
+
+    Args:
+        plan: the plan.
+        done: keys of the jobs that are finished already.
+    """
+    questions = Table(title="Questions", title_justify="left", expand=False)
+    for name in ("question", "strategy", "method", "outcome", "units", "detectable effect"):
+        right = name in ("units", "detectable effect")
+        questions.add_column(name, justify="right" if right else "left")
+    for planned in plan.questions:
+        question = planned.question
+        questions.add_row(
+            Text(question.id),
+            planned.strategy.value,
+            question.method.name,
+            question.outcome.name,
+            str(planned.units),
+            number(planned.detectable_effect),
+        )
+    jobs = Table(title="Jobs", title_justify="left", expand=False)
+    for name in ("key", "kind", "strategy", "state", "run-equivalents", "why"):
+        jobs.add_column(name, justify="right" if name == "run-equivalents" else "left")
+    for job in plan.jobs:
+        jobs.add_row(
+            job.key[:8],
+            job.kind,
+            job.strategy.value,
+            "done" if job.key in done else "new",
+            f"{job.run_equivalents:.3f}",
+            Text(job.reason),
+        )
+    seeds = ", ".join(map(str, plan.seeds))
+    lines = [
+        f"Insertions change {plan.changed_share:.2%} of {plan.tokens:,} tokens "
+        f"(allowed: {plan.allow_changed:.0%}).",
+        f"Answers: {plan.run_equivalents:.1f} run-equivalents. One run a question: "
+        f"{plan.one_run_a_question:.1f}. Checks, on top: {plan.checks_run_equivalents:.1f}.",
+        f"One run-equivalent is the recipe trained once at each of its seeds ({seeds}).",
+        "Detectable effect: highest dose against dose 0, at 80 % power and the corrected level.",
+    ]
+    return Group(
+        Text(plan.study, style="bold"),
+        Text(""),
+        questions,
+        Text(""),
+        jobs,
+        Text(""),
+        *map(Text, lines),
+        Text(f"Plan {plan.hash}", style="dim"),
+    )
+
+
+def answers_view(answers: Answers) -> RenderableType:
+    """The answers, each with its doses."""
+    table = Table(expand=False)
+    for name in ("question", "verdict", "effect", "95 % interval", "p corrected", "over doses"):
+        table.add_column(name, justify="right" if name == "effect" else "left")
+    for answer in answers.answers:
+        decided = answer.decided
+        table.add_row(
+            Text(answer.question),
+            Text(answer.verdict.value, style=_STYLES[answer.verdict]),
+            number(decided.estimate),
+            interval(decided.low, decided.high),
+            p_value(answer.p_adjusted),
+            f"{_sparkline(answer)}  "
+            + ", ".join(f"{d.dose}: {number(d.mean)}" for d in decided.doses),
+        )
+    said: list[RenderableType] = []
+    for answer in answers.answers:
+        said.append(Text(answer.ask, style="bold"))
+        text = Text(answer.verdict.value.capitalize() + ". ", style=_STYLES[answer.verdict])
+        text.append(f"{sentence(answer)} {enough(answer)}".strip(), style="default not bold")
+        said.append(Padding(text, (0, 0, 0, 2)))
+    convicted = any(a.question == AA and a.verdict is Verdict.YES for a in answers.answers)
+    warning = [
+        Text("The A/A question has an effect: do not trust these answers.", style="bold red")
+    ]
+    return Group(
+        Text(answers.study, style="bold"),
+        Text(""),
+        *said,
+        Text(""),
+        table,
+        Text(""),
+        Text(heldout_sentence(answers)),
+        Text(f"Cost: {cost_sentence(answers)} Took {answers.seconds:.0f} s."),
+        *(warning if convicted else []),
+    )
+
+
+def _sparkline(answer: Answer) -> str:
+    means = [dose.mean for dose in answer.decided.doses]
+    low, span = min(means), max(means) - min(means)
+    if span == 0:
+        return _BARS[1] * len(means)
+    return "".join(_BARS[1 + round((mean - low) / span * 7)] for mean in means)
