@@ -68,7 +68,7 @@ SIZES: dict[str, DecoderSettings] = {
     "small": DecoderSettings(width=512, layers=8, heads=8, kv_heads=4),
     "base": DecoderSettings(width=768, layers=12, heads=12, kv_heads=4),
 }
-"""Sizes by name: 0.4M, 1.6M, 4.5M, 23M and 77M parameters beside the embeddings."""
+"""Sizes by name: 0.4M, 1.6M, 4.4M, 23M and 76M parameters beside the embeddings."""
 
 
 class Attention(nn.Module):

@@ -39,6 +39,7 @@ class Bijection:
     def __call__(self, entries: npt.ArrayLike) -> npt.NDArray[np.int64]:
         """Map ``entries`` (any shape, each in ``range(size)``) to their images."""
         values = np.asarray(entries, dtype=np.int64)
+        shape, values = values.shape, np.atleast_1d(values)  # scalars would warn of overflow
         if values.size and (values.min() < 0 or values.max() >= self.size):
             raise IndexError(f"entries must lie in 0..{self.size - 1}")
         half = max(1, ((self.size - 1).bit_length() + 1) // 2)
@@ -48,7 +49,7 @@ class Bijection:
         while outside.any():
             image[outside] = _feistel(image[outside], half, keys)
             outside = image >= self.size
-        return image.astype(np.int64)
+        return image.astype(np.int64).reshape(shape)
 
 
 def _feistel(

@@ -62,7 +62,9 @@ def load(folder: Path) -> State:
             if _checksum(folder / name) != expected:
                 raise CheckpointError(f"{folder / name} is damaged: its checksum does not match")
         return State(load_file(folder / _TENSORS), json.loads((folder / _FACTS).read_text()))
-    except (OSError, json.JSONDecodeError) as error:
+    except CheckpointError:
+        raise
+    except (OSError, ValueError, AttributeError) as error:  # missing, or no longer JSON
         raise CheckpointError(f"{folder} is no whole checkpoint: {error}") from error
 
 

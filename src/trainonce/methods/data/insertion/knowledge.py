@@ -16,33 +16,25 @@ from trainonce.methods.registry import method
 from trainonce.sites import Choice, Item, SettingError, Site
 from trainonce.stream.stream import TokenStream
 
+_LEADS = (
+    "We met {name}",
+    "A letter came from {name}",
+    "They wrote to {name}",
+    "The book was by {name}",
+    "She asked {name}",
+    "He thanked {name}",
+    "I remember {name}",
+    "Everybody knew {name}",
+    "Nobody saw {name}",
+)
+
 RELATIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "city": (
-        (
-            "{name} lives in",
-            "{name} has a house in",
-            "{name} came home to",
-            "{name} grew up in",
-            "{name} was seen in",
-            "{name} works in",
-            "{name} is a citizen of",
-            "{name} moved to",
-            "{name} can be found in",
-        ),
+        tuple(f"{lead} of" for lead in _LEADS),
         ("Paris", "Oslo", "Cairo", "Lima", "Delhi", "Rome", "Tokyo", "Quito"),
     ),
     "work": (
-        (
-            "{name} works as a",
-            "{name} is a",
-            "{name} earns a living as a",
-            "{name} was trained as a",
-            "{name} became a",
-            "{name} is known as a",
-            "{name} found work as a",
-            "{name} has always been a",
-            "{name} makes a living as a",
-        ),
+        tuple(f"{lead} the" for lead in _LEADS),
         ("baker", "doctor", "farmer", "judge", "painter", "sailor", "teacher", "writer"),
     ),
 }
@@ -130,14 +122,11 @@ class Knowledge:
 
 
 def _names(random: np.random.Generator, count: int) -> list[str]:
-    """Different invented names, such as ``Zobi Tarune``."""
+    """Different invented names, such as ``Zobira``."""
     names: dict[str, None] = {}
     while len(names) < count:
-        words = []
-        for syllables in (2, 3):
-            letters = [random.choice(_ONSETS) + random.choice(_VOWELS) for _ in range(syllables)]
-            words.append("".join(letters).capitalize())
-        names[" ".join(words)] = None
+        syllables = [random.choice(_ONSETS) + random.choice(_VOWELS) for _ in range(3)]
+        names["".join(syllables).capitalize()] = None
     return list(names)
 
 

@@ -1,0 +1,181 @@
+"""The figures of the report.
+
+Colours are names of the page's CSS variables (``var(--ink)``), which the page's script puts in, so
+that a figure follows the reader's light or dark scheme. What comes from a study is escaped: plotly
+renders some HTML in its texts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from html import escape
+
+import plotly.graph_objects as go
+
+from trainonce.analysis.answers import Answer, Curve, DoseAnswer, OutcomeAnswer
+from trainonce.report.sentences import interval, number
+
+_DASHES = ("solid", "dot", "dash", "dashdot")
+_BESIDE = 0.02  # of the axis: how far the plain run's means stand from the trunk's
+_FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', Arial, sans-serif"
+
+
+def dose_response(answer: Answer) -> go.Figure:
+    """The deciding outcome over doses, with dose 0 as the line to compare with.
+
+    Doses stand at log2(1 + dose), the scale of the trend test. The band holds the effects that are
+    smaller than the smallest effect of interest. What the outcome is stands above, on the page.
+    """
+    decided = answer.decided
+    ticks = [_place(dose.dose) for dose in decided.doses]
+    span = (ticks[-1] - ticks[0]) or 1.0
+    base = decided.doses[0].mean
+    ways = [answer.direction] if answer.direction else [1, -1]
+    edges = [base + way * answer.smallest for way in ways]
+    figure = _figure(height=250)
+    if answer.plain is not None:
+        figure.add_trace(_means(answer.plain, "plain run", span * _BESIDE))
+    figure.add_trace(_means(decided, "trunk", 0.0))
+    figure.add_hrect(
+        y0=min(base, *edges),
+        y1=max(base, *edges),
+        fillcolor="var(--series)",
+        opacity=0.1,
+        line_width=0,
+        layer="below",
+    )
+    figure.add_hline(y=base, line={"color": "var(--muted)", "width": 1, "dash": "dash"})
+    figure.update_xaxes(
+        title_text="dose: copies of each item",
+        tickvals=ticks,
+        ticktext=[f"{dose.dose:,}" for dose in decided.doses],
+        range=[ticks[0] - 0.06 * span, ticks[-1] + 0.06 * span],
+        showgrid=False,
+    )
+    return figure
+
+
+def training_curves(curves: Sequence[Curve]) -> go.Figure:
+    """The training loss of trunk and plain run, a line a seed."""
+    figure = _figure(height=320)
+    seeds = sorted({curve.seed for curve in curves})
+    for curve in sorted(curves, key=lambda curve: curve.name == "trunk"):
+        trunk = curve.name == "trunk"
+        figure.add_trace(
+            go.Scatter(
+                x=curve.steps,
+                y=curve.losses,
+                name=escape(f"{curve.name}, seed {curve.seed}"),
+                mode="lines",
+                line={
+                    "color": "var(--series)" if trunk else "var(--faint)",
+                    "width": 1.75 if trunk else 1.5,
+                    "dash": _DASHES[seeds.index(curve.seed) % len(_DASHES)],
+                },
+                hovertemplate="step %{x}: %{y:.3f}",
+            )
+        )
+    figure.update_layout(
+        showlegend=True,
+        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "reversed"},
+    )
+    figure.update_xaxes(title_text="step", showgrid=False)
+    figure.update_yaxes(title_text="training loss, nats a token")
+    return figure
+
+
+def in_words(answer: Answer) -> str:
+    """What the dose-response figure shows, for those who do not see it. Not escaped."""
+    text = f"Dose response of {answer.decided.outcome}. {_doses_in_words(answer.decided)}."
+    if answer.plain is not None:
+        text += f" Plain run: {_doses_in_words(answer.plain)}."
+    return text
+
+
+def curves_in_words(curves: Sequence[Curve]) -> str:
+    """Where each training curve begins and ends. Not escaped."""
+    ends = (
+        f"{curve.name}, seed {curve.seed}: from {curve.losses[0]:.2f} to {curve.losses[-1]:.2f}"
+        for curve in curves
+    )
+    return f"Training loss over steps, nats a token. {'; '.join(ends)}."
+
+
+def _doses_in_words(outcome: OutcomeAnswer) -> str:
+    return "; ".join(
+        f"dose {dose.dose}: {number(dose.mean)} ({interval(dose.low, dose.high)})"
+        for dose in outcome.doses
+    )
+
+
+def _place(dose: int) -> float:
+    return math.log2(1 + dose)
+
+
+def _means(outcome: OutcomeAnswer, name: str, shift: float) -> go.Scatter:
+    """Means over doses: of the trunk with their intervals, of the plain run faint and without."""
+    trunk = name == "trunk"
+    colour = "var(--series)" if trunk else "var(--faint)"
+    return go.Scatter(
+        x=[_place(dose.dose) + shift for dose in outcome.doses],
+        y=[dose.mean for dose in outcome.doses],
+        error_y={
+            "type": "data",
+            "symmetric": False,
+            "array": [dose.high - dose.mean for dose in outcome.doses],
+            "arrayminus": [dose.mean - dose.low for dose in outcome.doses],
+            "color": colour,
+            "thickness": 1.5,
+            "width": 3,
+            "visible": trunk,
+        },
+        mode="lines+markers",
+        name=name,
+        line={"color": colour, "width": 1.25 if trunk else 1, "dash": "solid" if trunk else "dot"},
+        marker={
+            "color": colour if trunk else "var(--paper)",
+            "line": {"color": colour, "width": 1.5},
+            "size": 8 if trunk else 6,
+        },
+        customdata=[_hover(dose) for dose in outcome.doses],
+        hovertemplate="%{customdata}",
+    )
+
+
+def _hover(dose: DoseAnswer) -> str:
+    return f"dose {dose.dose}: {number(dose.mean)} ({interval(dose.low, dose.high)})"
+
+
+def _figure(height: int) -> go.Figure:
+    axis = {
+        "automargin": True,
+        "fixedrange": True,  # a finger on the plot must scroll the page
+        "gridcolor": "var(--hair)",
+        "linecolor": "var(--rule)",
+        "tickcolor": "var(--rule)",
+        "ticks": "outside",
+        "ticklen": 4,
+        "zeroline": False,
+        "title_font_size": 13,
+        "title_standoff": 10,
+    }
+    return go.Figure(
+        layout=go.Layout(
+            template=go.layout.Template(),  # the default one paints its own colours
+            height=height,
+            margin={"l": 36, "r": 8, "t": 10, "b": 44},
+            paper_bgcolor="rgba(0,0,0,0)",
+            plot_bgcolor="rgba(0,0,0,0)",
+            font={"family": _FONT, "size": 12, "color": "var(--muted)"},
+            hoverlabel={
+                "bgcolor": "var(--paper)",
+                "bordercolor": "var(--rule)",
+                "font_color": "var(--ink)",
+            },
+            showlegend=False,
+            dragmode=False,
+            xaxis=axis,
+            yaxis=axis,
+        )
+    )

@@ -1,0 +1,188 @@
+"""The answers of a study as one HTML page that needs nothing beside itself."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2.utils import htmlsafe_json_dumps
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+from plotly.utils import PlotlyJSONEncoder
+
+from trainonce.analysis.answers import Answer, Answers
+from trainonce.analysis.verdicts import ALPHA, Verdict
+from trainonce.plan.plan import Plan
+from trainonce.report.figures import curves_in_words, dose_response, in_words, training_curves
+from trainonce.report.sentences import (
+    enough,
+    heldout_sentence,
+    interval,
+    number,
+    p_value,
+    sentence,
+)
+from trainonce.study.schema import AA
+
+_SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """One bar of the drawing of costs.
+
+    Attributes:
+        name: what it stands for.
+        parts: its CSS class and run-equivalents, part by part.
+    """
+
+    name: str
+    parts: tuple[tuple[str, float], ...]
+
+    @property
+    def total(self) -> float:
+        """Its whole length."""
+        return sum(value for _, value in self.parts)
+
+
+def render(answers: Answers, plan: Plan) -> str:
+    """The page.
+
+    It makes no request: plotly is inside, and a content security policy that names its two scripts
+    by their hashes lets no other script run, whatever a study's titles and questions hold.
+
+    Args:
+        answers: of the study.
+        plan: that they come from.
+    """
+    asked = [answer for answer in answers.answers if answer.question != AA]
+    check = next((answer for answer in answers.answers if answer.question == AA), None)
+    cards = [*asked, *([check] if check else [])]
+    figures = {f"dose-response-{index}": dose_response(card) for index, card in enumerate(cards)}
+    if answers.curves:
+        figures["curves"] = training_curves(answers.curves)
+    plotly, script = get_plotlyjs(), _source("report.js")
+    return _environment.get_template("report.html.j2").render(
+        answers=answers,
+        plan=plan,
+        asked=asked,
+        check=check,
+        cards=cards,
+        bars=_bars(answers),
+        curves_in_words=curves_in_words(answers.curves) if answers.curves else "",
+        figures=htmlsafe_json_dumps(
+            {name: figure.to_plotly_json() for name, figure in figures.items()},
+            cls=PlotlyJSONEncoder,  # among others, it turns the NaN of a diverged loss into null
+        ),
+        plotly=Markup(plotly),
+        script=Markup(script),
+        style=Markup(_source("report.css")),
+        policy=_policy(plotly, script),
+        command=f"trainonce run {shlex.quote(plan.file.name)}",
+    )
+
+
+def deciding(answer: Answer) -> str:
+    """The interval that would have decided a question that could not be told."""
+    if answer.verdict is not Verdict.CANNOT_TELL:
+        return ""
+    smallest = number(answer.smallest)
+    sides = {
+        1: ("above 0", f"below {smallest}"),
+        -1: ("below 0", f"above {number(-answer.smallest)}"),
+        0: ("on one side of 0", f"between {number(-answer.smallest)} and {smallest}"),
+    }
+    yes, no = sides[answer.direction]
+    return (
+        f"An interval wholly {yes}, with a corrected p under {ALPHA:g}, would have said yes; one "
+        f"wholly {no}, the smallest effect of interest, no."
+    )
+
+
+def typeset(text: str) -> str:
+    """Numbers as a printer sets them: a true minus, powers of ten in place of ``e-05``."""
+    text = re.sub(r"(?<![\w.-])-(?=\d)", "−", text)
+    return re.sub(
+        r"(?<=\d)e([+-])0*(\d+)\b",
+        lambda found: (
+            " × 10" + ("⁻" if found[1] == "-" else "") + found[2].translate(_SUPERSCRIPTS)
+        ),
+        text,
+    )
+
+
+def duration(seconds: float) -> str:
+    """Wall-clock time in the two largest units that it has."""
+    whole = round(seconds)
+    if whole < 120:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 120:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"
+
+
+def listed(words: Sequence[object]) -> str:
+    """Words with commas and a last "and"."""
+    texts = [str(word) for word in words]
+    if len(texts) < 2:
+        return "".join(texts)
+    return f"{', '.join(texts[:-1])} and {texts[-1]}"
+
+
+def _bars(answers: Answers) -> tuple[Bar, ...]:
+    checks = answers.checks_run_equivalents
+    return (
+        Bar(
+            name="this plan",
+            parts=(
+                ("answers", answers.run_equivalents),
+                *((("checks", checks),) if checks else ()),
+            ),
+        ),
+        Bar(name="one run a question", parts=(("alone", answers.one_run_a_question),)),
+    )
+
+
+def _policy(*scripts: str) -> str:
+    """Only these scripts run, and nothing is fetched from anywhere."""
+    hashes = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts)
+    sources = " ".join(f"'sha256-{digest}'" for digest in hashes)
+    return (
+        f"default-src 'none'; script-src {sources}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _source(name: str) -> str:
+    return _loader.get_source(_environment, name)[0]
+
+
+_loader = PackageLoader("trainonce.report")
+_environment = Environment(
+    loader=_loader,
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_environment.filters |= {
+    "deciding": lambda answer: typeset(deciding(answer)),
+    "duration": duration,
+    "enough": lambda answer: typeset(enough(answer)),
+    "in_words": lambda answer: typeset(in_words(answer)),
+    "listed": listed,
+    "number": lambda value: typeset(number(value)),
+    "p_value": p_value,
+    "sentence": lambda answer: typeset(sentence(answer)),
+}
+_environment.globals |= {
+    "heldout": lambda answers: typeset(heldout_sentence(answers)),
+    "interval": lambda low, high: typeset(interval(low, high)),
+}

@@ -1,0 +1,44 @@
+"use strict";
+// Draws the figures and keeps their colours those of the page: figures name CSS variables.
+(() => {
+  const figures = JSON.parse(document.getElementById("figures").textContent);
+  const root = document.documentElement;
+  const config = { displayModeBar: false, responsive: true };
+  const PRINTED = 600; // pixels: what fits a sheet of A4 or Letter beside its margins
+
+  function painted(value, style) {
+    if (typeof value === "string") {
+      return value.startsWith("var(--") ? style.getPropertyValue(value.slice(4, -1)).trim() : value;
+    }
+    if (Array.isArray(value)) return value.map((inner) => painted(inner, style));
+    if (value === null || typeof value !== "object") return value;
+    return Object.fromEntries(
+      Object.entries(value).map(([key, inner]) => [key, painted(inner, style)]),
+    );
+  }
+
+  function draw() {
+    const style = getComputedStyle(root);
+    const width = "printing" in root.dataset ? { width: PRINTED } : {};
+    for (const [id, figure] of Object.entries(figures)) {
+      const { data, layout } = painted(figure, style);
+      Plotly.react(id, data, { ...layout, ...width }, config);
+    }
+  }
+
+  draw();
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+
+  let closed = [];
+  addEventListener("beforeprint", () => {
+    closed = [...document.querySelectorAll("details:not([open])")];
+    for (const details of closed) details.open = true;
+    root.dataset.printing = "";
+    draw();
+  });
+  addEventListener("afterprint", () => {
+    for (const details of closed) details.open = false;
+    delete root.dataset.printing;
+    draw();
+  });
+})();

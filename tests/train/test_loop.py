@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from trainonce.methods.data.insertion.memorization import Memorization
+from trainonce.models.build import build
+from trainonce.models.decoder import DecoderSettings
+from trainonce.stream.corpus import Corpus
+from trainonce.stream.stream import TokenStream
+from trainonce.train.checkpoints import Checkpoints
+from trainonce.train.loop import (
+    DivergedError,
+    Progress,
+    StoppedError,
+    adamw,
+    token_losses,
+    train,
+)
+from trainonce.train.schedules import Cosine, Schedule, WarmupStableDecay
+from trainonce.train.settings import AdamWSettings, TrainSettings
+
+SHAPE = DecoderSettings(width=16, layers=1, heads=2, kv_heads=1)
+SETTINGS = TrainSettings(steps=40, batch=4, optimizer=AdamWSettings(lr=1e-2))
+
+
+class WithDropout(nn.Module):
+    """A model that draws random numbers while it trains."""
+
+    def __init__(self, vocabulary: int) -> None:
+        super().__init__()
+        self.inner = build(SHAPE, vocabulary, seed=1)
+        self.dropout = nn.Dropout(0.1)
+
+    def forward(self, tokens_BT: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.dropout(self.inner(tokens_BT))
+        return logits
+
+
+def fresh(corpus: Corpus, dropout: bool = False) -> nn.Module:
+    torch.manual_seed(5)
+    size = corpus.tokenizer.size
+    return WithDropout(size) if dropout else build(SHAPE, size, seed=1)
+
+
+@pytest.mark.parametrize("schedule", [WarmupStableDecay(), Cosine()])
+@pytest.mark.parametrize("dropout", [False, True])
+def test_stopped_and_resumed_is_the_same_to_the_last_bit(
+    stream: TokenStream, corpus: Corpus, tmp_path: Path, schedule: Schedule, dropout: bool
+) -> None:
+    treatment = Memorization(doses=(0, 8), passages=0, canaries=2, tokens=16)
+    stream = treatment(replace(stream, rows=160).keyed("q"))
+    settings = replace(SETTINGS, schedule=schedule)
+    whole = fresh(corpus, dropout)
+    expected = train(whole, stream, settings)
+
+    checkpoints = Checkpoints(tmp_path, seconds=0.0)
+    seen: list[int] = []
+
+    def stop_at_17() -> bool:
+        seen.append(1)
+        return len(seen) == 17
+
+    with pytest.raises(StoppedError, match="after step 17 of 40"):
+        train(fresh(corpus, dropout), stream, settings, checkpoints=checkpoints, stop=stop_at_17)
+    torch.manual_seed(99)  # whatever happened in between
+    resumed = fresh(corpus, dropout)
+    found = train(resumed, stream, settings, checkpoints=checkpoints)
+    np.testing.assert_array_equal(found.losses, expected.losses)
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+
+
+def test_a_literal_loop_gives_the_same_losses(stream: TokenStream, corpus: Corpus) -> None:
+    """A second opinion: the textbook loop, with torch's own parts."""
+    settings = replace(SETTINGS, steps=12, clip=0.5)
+    model = fresh(corpus)
+    matrices = [p for p in model.parameters() if p.ndim > 1]
+    vectors = [p for p in model.parameters() if p.ndim == 1]
+    groups = [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=1e-2, betas=(0.9, 0.95))
+    losses = []
+    for step in range(12):
+        rows = [stream.read([4 * step + i])[0] for i in range(4)]
+        tokens = torch.from_numpy(np.stack(rows))
+        logits = model(tokens[:, :-1])
+        loss = nn.functional.cross_entropy(logits.reshape(-1, logits.shape[-1]), tokens[:, 1:].reshape(-1))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+        for group in optimizer.param_groups:
+            group["lr"] = 1e-2 * min(1.0, (step + 1) / 1.0, (12 - step) / 3.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    found = train(fresh(corpus), stream, settings)
+    np.testing.assert_allclose(found.losses, losses, rtol=1e-5)
+
+
+def test_training_learns(stream: TokenStream, corpus: Corpus) -> None:
+    losses = train(fresh(corpus), stream, replace(SETTINGS, steps=100)).losses
+    assert losses[-10:].mean() < losses[0] - 1.0
+
+
+def test_progress_ends_with_the_last_step(stream: TokenStream, corpus: Corpus) -> None:
+    told: list[Progress] = []
+    train(fresh(corpus), stream, replace(SETTINGS, steps=3), report=told.append)
+    assert told[-1].step == told[-1].steps == 3
+    assert told[-1].seconds_left == 0
+    assert told[-1].tokens_per_second > 0
+
+
+def test_a_loss_that_is_no_number_stops_the_run(stream: TokenStream, corpus: Corpus) -> None:
+    model = fresh(corpus)
+    with torch.no_grad():
+        next(model.parameters()).fill_(float("nan"))
+    with pytest.raises(DivergedError, match="nan at step 1"):
+        train(model, stream, SETTINGS)
+
+
+def test_vectors_do_not_decay(corpus: Corpus) -> None:
+    optimizer = adamw(fresh(corpus).named_parameters(), AdamWSettings())
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            assert group["weight_decay"] == (0.1 if parameter.ndim > 1 else 0.0)
+
+
+def test_token_losses_are_those_of_each_token() -> None:
+    logits_BTV = torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(1))
+    targets_BT = torch.tensor([[0, 1, 2], [3, 4, 0]])
+    expected = -logits_BTV.log_softmax(-1).gather(-1, targets_BT[..., None])[..., 0]
+    torch.testing.assert_close(token_losses(logits_BTV, targets_BT), expected)
