@@ -13,10 +13,12 @@ from trainonce.stream.corpus import Corpus, DataSettings, prepare
 from trainonce.stream.stream import TokenStream
 
 WORDS = (
-    "the a of to in and run model data loss token batch step seed text item dose fork trunk plan "
-    "job key file line field method probe unit answer study recipe question effect interval small "
-    "large slow fast red green blue north south river stone paper glass water bread light dark"
-).split()
+    *("the", "a", "of", "to", "in", "and", "run", "model", "data", "loss", "token", "batch"),
+    *("step", "seed", "text", "item", "dose", "fork", "trunk", "plan", "job", "key", "file"),
+    *("line", "field", "method", "probe", "unit", "answer", "study", "recipe", "question"),
+    *("effect", "interval", "small", "large", "slow", "fast", "red", "green", "blue", "north"),
+    *("south", "river", "stone", "paper", "glass", "water", "bread", "light", "dark"),
+)
 
 
 def write_documents(path: Path, count: int = 400, words: int = 120) -> Path:

@@ -61,7 +61,9 @@ def test_another_package_adds_a_method(monkeypatch: pytest.MonkeyPatch) -> None:
 
     entry = Entry("toy", "toy:Toy", registry.ENTRY_POINTS)
     monkeypatch.setattr(registry, "_registered", dict(registry._registered))
-    monkeypatch.setattr(registry, "entry_points", lambda group: [entry] if group == entry.group else [])
+    monkeypatch.setattr(
+        registry, "entry_points", lambda group: [entry] if group == entry.group else []
+    )
     registry._scan.cache_clear()
     try:
         assert methods()["toy"].summary == "Does nothing."

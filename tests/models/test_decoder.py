@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -13,7 +15,7 @@ SMALL = DecoderSettings(width=32, layers=2, heads=4, kv_heads=2)
 def as_llama(decoder: Decoder) -> LlamaForCausalLM:
     """The same weights in Hugging Face's Llama: a second opinion on every formula."""
     settings, vocabulary = decoder.settings, decoder.embedding.num_embeddings
-    llama = LlamaForCausalLM(
+    llama: LlamaForCausalLM = LlamaForCausalLM(
         LlamaConfig(
             vocab_size=vocabulary,
             hidden_size=settings.width,
@@ -22,7 +24,7 @@ def as_llama(decoder: Decoder) -> LlamaForCausalLM:
             num_attention_heads=settings.heads,
             num_key_value_heads=settings.key_value_heads,
             rms_norm_eps=1e-5,
-            rope_theta=settings.rope_base,
+            rope_parameters={"rope_type": "default", "rope_theta": settings.rope_base},
             tie_word_embeddings=settings.tied,
         )
     ).eval()
@@ -97,7 +99,7 @@ def test_sizes_are_what_their_documentation_says() -> None:
         ({"width": 32, "layers": 0, "heads": 4}, "layers must be at least 1"),
     ],
 )
-def test_shapes_that_cannot_be_are_refused(numbers: dict[str, int], message: str) -> None:
+def test_shapes_that_cannot_be_are_refused(numbers: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         DecoderSettings(**numbers)
 

@@ -17,7 +17,7 @@ def test_stdlib_is_real_text_and_the_same_every_time() -> None:
     texts = list(documents(CorpusSource(name="stdlib")))
     assert len(texts) > 400
     assert any("def dataclass(" in text for text in texts)
-    assert any(text.startswith("The \"assert\" statement") for text in texts)  # a help topic
+    assert any(text.startswith('The "assert" statement') for text in texts)  # a help topic
     assert fingerprint(texts) == fingerprint(documents(CorpusSource(name="stdlib")))
 
 

@@ -12,9 +12,7 @@ from trainonce.stream.corpus import Corpus, DataSettings, prepare, split_of
 from trainonce.stream.tokenizers import TokenizerError, train_bpe
 
 
-def test_every_document_is_in_the_split_of_its_hash(
-    corpus: Corpus, settings: DataSettings
-) -> None:
+def test_every_document_is_in_the_split_of_its_hash(corpus: Corpus, settings: DataSettings) -> None:
     texts = list(documents(settings.corpus))
     decoded = {}
     for name in ("train", "source", "heldout"):

@@ -74,9 +74,7 @@ def test_what_does_not_fit_is_refused() -> None:
 
 def test_positions_spread_over_the_run_and_the_sequence() -> None:
     claim = claim_slots("q", Address.of("q"), rows=4096, width=128, copies=250, longest=20)
-    rows, offsets = place(
-        claim, 1, rows=4096, width=128, lengths=np.full(250, 20, dtype=np.int64)
-    )
+    rows, offsets = place(claim, 1, rows=4096, width=128, lengths=np.full(250, 20, dtype=np.int64))
     quarters = np.bincount(rows // 1024, minlength=4)
     assert quarters.min() > 30  # 62.5 expected, standard deviation 6.8
     assert offsets.min() < 16

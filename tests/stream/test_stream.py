@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +18,7 @@ from trainonce.stream.corpus import Corpus
 from trainonce.stream.overlay import Overlay
 from trainonce.stream.stream import ClaimError, TokenStream
 
-TREATMENTS = {
+TREATMENTS: dict[str, Callable[[TokenStream], TokenStream]] = {
     "memory": Memorization(doses=(0, 2, 5), passages=2, canaries=2, tokens=16),
     "tests": Contamination(doses=(0, 3), items=4, prompt=8, answer=4),
     "facts": Knowledge(doses=(0, 2), people=2, templates=3),
@@ -116,15 +117,15 @@ def test_the_target_of_a_sequence_is_the_token_after_it(stream: TokenStream) -> 
     tokens = stream.read([0])
     assert tokens.shape == (1, 65)
     base = stream.corpus.train.tokens
-    start = int(np.flatnonzero((np.lib.stride_tricks.sliding_window_view(base, 65) == tokens).all(1))[0])
+    start = int(
+        np.flatnonzero((np.lib.stride_tricks.sliding_window_view(base, 65) == tokens).all(1))[0]
+    )
     assert start % 64 == 0
 
 
 def test_two_claims_on_one_lane_are_refused(stream: TokenStream) -> None:
     first = TREATMENTS["memory"](stream.keyed("one"))
-    clashing = next(
-        name for name in (f"q{i}" for i in range(200)) if _clashes(first, name)
-    )
+    clashing = next(name for name in (f"q{i}" for i in range(200)) if _clashes(first, name))
     with pytest.raises(ClaimError, match=f"'{clashing}' and 'one' would share"):
         TREATMENTS["memory"](first.keyed(clashing))
 

@@ -9,7 +9,9 @@ from trainonce.train.checkpoints import CheckpointError, Checkpoints, State, loa
 
 
 def state(step: int) -> State:
-    return State({"weight": torch.full((3,), float(step)), "count": torch.tensor(step)}, {"step": step})
+    return State(
+        {"weight": torch.full((3,), float(step)), "count": torch.tensor(step)}, {"step": step}
+    )
 
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:

@@ -89,7 +89,9 @@ def test_a_literal_loop_gives_the_same_losses(stream: TokenStream, corpus: Corpu
         rows = [stream.read([4 * step + i])[0] for i in range(4)]
         tokens = torch.from_numpy(np.stack(rows))
         logits = model(tokens[:, :-1])
-        loss = nn.functional.cross_entropy(logits.reshape(-1, logits.shape[-1]), tokens[:, 1:].reshape(-1))
+        loss = nn.functional.cross_entropy(
+            logits.reshape(-1, logits.shape[-1]), tokens[:, 1:].reshape(-1)
+        )
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
         for group in optimizer.param_groups:

@@ -12,7 +12,9 @@ from trainonce.train.precision import Precision, fastest, resolve
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize(("rough", "expected"), [(0.5, "bfloat16"), (0.9, "float32"), (40, "float32")])
+@pytest.mark.parametrize(
+    ("rough", "expected"), [(0.5, "bfloat16"), (0.9, "float32"), (40, "float32")]
+)
 def test_bfloat16_is_taken_only_where_it_clearly_pays(
     monkeypatch: pytest.MonkeyPatch, rough: float, expected: str
 ) -> None:

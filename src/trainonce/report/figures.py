@@ -21,7 +21,7 @@ _BESIDE = 0.02  # of the axis: how far the plain run's means stand from the trun
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', Arial, sans-serif"
 
 
-def dose_response(answer: Answer) -> go.Figure:
+def dose_response(answer: Answer, height: int = 250) -> go.Figure:
     """The deciding outcome over doses, with dose 0 as the line to compare with.
 
     Doses stand at log2(1 + dose), the scale of the trend test. The band holds the effects that are
@@ -33,7 +33,7 @@ def dose_response(answer: Answer) -> go.Figure:
     base = decided.doses[0].mean
     ways = [answer.direction] if answer.direction else [1, -1]
     edges = [base + way * answer.smallest for way in ways]
-    figure = _figure(height=250)
+    figure = _figure(height)
     if answer.plain is not None:
         figure.add_trace(_means(answer.plain, "plain run", span * _BESIDE))
     figure.add_trace(_means(decided, "trunk", 0.0))
@@ -58,9 +58,9 @@ def dose_response(answer: Answer) -> go.Figure:
 
 def training_curves(curves: Sequence[Curve]) -> go.Figure:
     """The training loss of trunk and plain run, a line a seed."""
-    figure = _figure(height=320)
+    figure = _figure(320)
     seeds = sorted({curve.seed for curve in curves})
-    for curve in sorted(curves, key=lambda curve: curve.name == "trunk"):
+    for curve in sorted(curves, key=lambda curve: curve.name == "trunk"):  # the last lies on top
         trunk = curve.name == "trunk"
         figure.add_trace(
             go.Scatter(
@@ -68,6 +68,7 @@ def training_curves(curves: Sequence[Curve]) -> go.Figure:
                 y=curve.losses,
                 name=escape(f"{curve.name}, seed {curve.seed}"),
                 mode="lines",
+                legendrank=1 if trunk else 2,
                 line={
                     "color": "var(--series)" if trunk else "var(--faint)",
                     "width": 1.75 if trunk else 1.5,
@@ -78,7 +79,7 @@ def training_curves(curves: Sequence[Curve]) -> go.Figure:
         )
     figure.update_layout(
         showlegend=True,
-        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "reversed"},
+        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
     )
     figure.update_xaxes(title_text="step", showgrid=False)
     figure.update_yaxes(title_text="training loss, nats a token")

@@ -63,7 +63,10 @@ def render(answers: Answers, plan: Plan) -> str:
     asked = [answer for answer in answers.answers if answer.question != AA]
     check = next((answer for answer in answers.answers if answer.question == AA), None)
     cards = [*asked, *([check] if check else [])]
-    figures = {f"dose-response-{index}": dose_response(card) for index, card in enumerate(cards)}
+    figures = {
+        f"dose-response-{index}": dose_response(card, height=190 if card is check else 250)
+        for index, card in enumerate(cards)
+    }
     if answers.curves:
         figures["curves"] = training_curves(answers.curves)
     plotly, script = get_plotlyjs(), _source("report.js")
@@ -100,17 +103,20 @@ def deciding(answer: Answer) -> str:
     yes, no = sides[answer.direction]
     return (
         f"An interval wholly {yes}, with a corrected p under {ALPHA:g}, would have said yes; one "
-        f"wholly {no}, the smallest effect of interest, no."
+        f"wholly {no}, no. The smallest effect of interest is {smallest}."
     )
 
 
 def typeset(text: str) -> str:
-    """Numbers as a printer sets them: a true minus, powers of ten in place of ``e-05``."""
-    text = re.sub(r"(?<![\w.-])-(?=\d)", "−", text)
+    """Numbers as a printer sets them: a true minus, ``5 %``, powers of ten for ``e-05``."""
+    text = re.sub(r"(?<![\w.-])-(?=\d)", "\N{MINUS SIGN}", text)
+    text = re.sub(r"(?<=\d) ?%", "\N{NO-BREAK SPACE}%", text)
     return re.sub(
         r"(?<=\d)e([+-])0*(\d+)\b",
         lambda found: (
-            " × 10" + ("⁻" if found[1] == "-" else "") + found[2].translate(_SUPERSCRIPTS)
+            " \N{MULTIPLICATION SIGN} 10"
+            + ("⁻" if found[1] == "-" else "")
+            + found[2].translate(_SUPERSCRIPTS)
         ),
         text,
     )
@@ -155,8 +161,8 @@ def _policy(*scripts: str) -> str:
     hashes = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts)
     sources = " ".join(f"'sha256-{digest}'" for digest in hashes)
     return (
-        f"default-src 'none'; script-src {sources}; style-src 'unsafe-inline'; img-src data: blob:; "
-        "base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; script-src {sources}; style-src 'unsafe-inline'; "
+        "img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
 
 
@@ -179,8 +185,10 @@ _environment.filters |= {
     "in_words": lambda answer: typeset(in_words(answer)),
     "listed": listed,
     "number": lambda value: typeset(number(value)),
-    "p_value": p_value,
+    "bare_p_value": lambda p: p_value(p).removeprefix("p ").removeprefix("= "),
+    "p_value": lambda p: p_value(p).replace(" ", "\N{NO-BREAK SPACE}"),
     "sentence": lambda answer: typeset(sentence(answer)),
+    "typeset": typeset,
 }
 _environment.globals |= {
     "heldout": lambda answers: typeset(heldout_sentence(answers)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trainonce.analysis.answers import Answer, Answers
 from trainonce.analysis.verdicts import Verdict
+from trainonce.study.schema import AA
 
 
 def number(value: float) -> str:
@@ -28,10 +29,11 @@ def sentence(answer: Answer) -> str:
     decided = answer.decided
     top = decided.doses[-1]
     base = decided.doses[0]
+    corrected = "" if answer.question == AA else " after correction"
     return (
         f"At dose {top.dose} the {decided.outcome} is {number(top.mean)}, against "
         f"{number(base.mean)} at dose 0: an effect of {number(decided.estimate)} "
-        f"({interval(decided.low, decided.high)}), {p_value(answer.p_adjusted)} after correction."
+        f"({interval(decided.low, decided.high)}), {p_value(answer.p_adjusted)}{corrected}."
     )
 
 
@@ -41,12 +43,12 @@ def enough(answer: Answer) -> str:
         return ""
     decided = answer.decided
     width = (decided.high - decided.low) / 2
-    if width <= answer.smallest:
-        return (
-            f"The interval is narrow enough to see {number(answer.smallest)}; "
-            "the effect lies at the edge of it, and more units would tell."
-        )
     factor = (width / answer.smallest) ** 2
+    if factor < 1.1:
+        return (
+            f"The interval is about as narrow as the smallest effect of interest, "
+            f"{number(answer.smallest)}; more units would tell."
+        )
     return (
         f"The interval reaches {number(width)} to each side. To tell an effect of "
         f"{number(answer.smallest)} it takes about {factor:.1f} times as many units: "

@@ -82,7 +82,7 @@ def plan_view(plan: Plan, done: set[str]) -> RenderableType:
 def answers_view(answers: Answers) -> RenderableType:
     """The answers, each with its doses."""
     table = Table(expand=False)
-    for name in ("question", "verdict", "effect", "95 % interval", "p corrected", "over doses"):
+    for name in ("question", "verdict", "effect", "95 % interval", "corrected", "doses"):
         table.add_column(name, justify="right" if name == "effect" else "left")
     for answer in answers.answers:
         decided = answer.decided
@@ -92,8 +92,7 @@ def answers_view(answers: Answers) -> RenderableType:
             number(decided.estimate),
             interval(decided.low, decided.high),
             p_value(answer.p_adjusted),
-            f"{_sparkline(answer)}  "
-            + ", ".join(f"{d.dose}: {number(d.mean)}" for d in decided.doses),
+            _sparkline(answer),
         )
     said: list[RenderableType] = []
     for answer in answers.answers:
@@ -101,6 +100,8 @@ def answers_view(answers: Answers) -> RenderableType:
         text = Text(answer.verdict.value.capitalize() + ". ", style=_STYLES[answer.verdict])
         text.append(f"{sentence(answer)} {enough(answer)}".strip(), style="default not bold")
         said.append(Padding(text, (0, 0, 0, 2)))
+        means = "   ".join(f"{dose.dose}: {number(dose.mean)}" for dose in answer.decided.doses)
+        said.append(Padding(Text(f"by dose   {means}", style="dim"), (0, 0, 1, 2)))
     convicted = any(a.question == AA and a.verdict is Verdict.YES for a in answers.answers)
     warning = [
         Text("The A/A question has an effect: do not trust these answers.", style="bold red")
@@ -109,7 +110,6 @@ def answers_view(answers: Answers) -> RenderableType:
         Text(answers.study, style="bold"),
         Text(""),
         *said,
-        Text(""),
         table,
         Text(""),
         Text(heldout_sentence(answers)),

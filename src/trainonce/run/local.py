@@ -142,6 +142,9 @@ class _Pool:
     def next_event(self) -> tuple[str, dict[str, Any]]:
         """Wait for the next event of a job."""
         worker, event = self._events.get()
+        while event is None and worker.job is None:  # it ended between two jobs
+            self._workers.remove(worker)
+            worker, event = self._events.get()
         if event is None:
             return self._ended(worker)
         if event["event"] in ("done", "failed"):
@@ -192,8 +195,9 @@ class _Worker:
         self.job, self.last = job, job.key
         spec = TypeAdapter(type(job.spec)).dump_python(job.spec, mode="json")
         assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps({"key": job.key, "spec": spec}) + "\n")
-        self.process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # if it is gone, its end is the next event
+            self.process.stdin.write(json.dumps({"key": job.key, "spec": spec}) + "\n")
+            self.process.stdin.flush()
 
     def close(self) -> None:
         assert self.process.stdin is not None
@@ -213,5 +217,4 @@ class _Worker:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             events.put((self, json.loads(line)))
-        if self.job is not None:
-            events.put((self, None))
+        events.put((self, None))

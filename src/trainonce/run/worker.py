@@ -37,7 +37,9 @@ def _listen(jobs: queue.Queue[str | None], closing: threading.Event) -> None:
         jobs.put(line)
     closing.set()
     jobs.put(None)
-    threading.Timer(_GRACE_SECONDS, os._exit, [1]).start()
+    last_resort = threading.Timer(_GRACE_SECONDS, os._exit, [1])
+    last_resort.daemon = True
+    last_resort.start()
 
 
 def _work(message: dict[str, Any], home: Path, events: TextIO, closing: threading.Event) -> None:

@@ -11,6 +11,10 @@ import yaml
 from trainonce.study.problems import Place, Problem, StudyError, dotted
 
 _MOST_VALUES = 100_000
+_PLAIN_TAGS = tuple(
+    f"tag:yaml.org,2002:{name}"
+    for name in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp")
+)
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,10 @@ class _Reader:
             )
         self.lines[place] = node.start_mark.line + 1
         self.key_lines[place] = key_line
+        if node.tag not in _PLAIN_TAGS:
+            right = f"is tagged {node.tag!r}, and a study file holds plain values only"
+            self.problems.append(Problem(self.file, key_line, dotted(place), "", right))
+            return None
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, place)
         if isinstance(node, yaml.SequenceNode):

@@ -184,7 +184,7 @@ def content_hash(path: Path) -> str:
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
     for file in files:
         if file.is_file():
-            digest.update(str(file.relative_to(path.parent)).encode())
+            digest.update(file.relative_to(path).as_posix().encode())
             with file.open("rb") as opened:
                 while chunk := opened.read(1 << 22):
                     digest.update(chunk)

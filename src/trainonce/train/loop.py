@@ -139,7 +139,7 @@ def _update(
     with _autocast(settings.precision, device):
         logits_BTV = model(tokens_BT[:, :-1])
         loss = token_losses(logits_BTV, tokens_BT[:, 1:]).mean()
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
     rate = settings.optimizer.lr * settings.schedule(step, settings.steps)
     for group in optimizer.param_groups:

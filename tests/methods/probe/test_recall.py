@@ -48,9 +48,8 @@ def half_right(test: CompletionTest, keep: int) -> CompletionTest:
     """A target that greedy decoding follows for ``keep`` tokens, then leaves."""
     right = greedy(MODEL, test.prompt, len(test.target))
     wrong = (right[keep] + 1) % VOCABULARY if keep < len(right) else None
-    return CompletionTest(
-        test.prompt, tuple([*right[:keep], *([] if wrong is None else [wrong]), *right[keep + 1 :]])
-    )
+    changed = [] if wrong is None else [wrong]
+    return CompletionTest(test.prompt, (*right[:keep], *changed, *right[keep + 1 :]))
 
 
 @pytest.mark.parametrize("keep", [0, 1, 3, 6])

@@ -4,7 +4,8 @@
   const figures = JSON.parse(document.getElementById("figures").textContent);
   const root = document.documentElement;
   const config = { displayModeBar: false, responsive: true };
-  const PRINTED = 600; // pixels: what fits a sheet of A4 or Letter beside its margins
+  // Pixels that fit a sheet of A4 or Letter: a figure of a card in its column, the others across.
+  const printed = (id) => (document.getElementById(id).closest("article") ? 340 : 620);
 
   function painted(value, style) {
     if (typeof value === "string") {
@@ -19,10 +20,10 @@
 
   function draw() {
     const style = getComputedStyle(root);
-    const width = "printing" in root.dataset ? { width: PRINTED } : {};
+    const printing = "printing" in root.dataset;
     for (const [id, figure] of Object.entries(figures)) {
       const { data, layout } = painted(figure, style);
-      Plotly.react(id, data, { ...layout, ...width }, config);
+      Plotly.react(id, data, printing ? { ...layout, width: printed(id) } : layout, config);
     }
   }
 

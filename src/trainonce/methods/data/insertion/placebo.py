@@ -23,7 +23,7 @@ class Placebo:
         tokens: length of a passage, cut to a sequence.
     """
 
-    items: int = 96
+    items: int = 160
     tokens: int = 32
 
     def __post_init__(self) -> None:

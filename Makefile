@@ -1,0 +1,45 @@
+# Every target makes .venv when there is none. PYTHON and CONSTRAINTS can be set from outside.
+PYTHON ?= python3
+CONSTRAINTS ?= constraints.txt
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test slow lint types bench clean
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
+
+$(BIN)/python:
+	$(PYTHON) -m venv .venv
+
+.venv/.run: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e .
+	@touch $@
+
+.venv/.dev: .venv/.run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e '.[dev]'
+	@touch $@
+
+demo: .venv/.run ## four questions, one run, some minutes; then the report
+	$(BIN)/trainonce run examples/quickstart.yaml
+	$(BIN)/trainonce report examples/quickstart.yaml
+
+test: .venv/.dev ## the test suite
+	$(BIN)/pytest
+
+slow: .venv/.dev ## the tests that take longer than the suite can bear
+	$(BIN)/pytest -m slow
+
+lint: .venv/.dev ## style, and the one-way order of the folders
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+
+types: .venv/.dev ## the type checker, strict
+	$(BIN)/mypy
+
+bench: .venv/.dev ## what measures speed
+	$(BIN)/python benchmarks/train.py
+
+clean: ## remove .venv and the demo's page; the cache stays
+	rm -rf .venv quickstart.html

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import pytest
+
+from trainonce.analysis.effects import Estimate
+from trainonce.analysis.verdicts import Verdict, verdict
+
+YES, NO, OPEN = Verdict.YES, Verdict.NO, Verdict.CANNOT_TELL
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "p", "direction", "expected"),
+    [
+        (0.2, 0.6, 0.001, 1, YES),
+        (-0.6, -0.2, 0.001, -1, YES),
+        (0.2, 0.6, 0.2, 1, OPEN),  # the trend is not sure
+        (-0.1, 0.6, 0.01, 1, OPEN),  # the top dose is not sure
+        (-0.6, -0.2, 0.001, 1, NO),  # sure, but the other way
+        (0.01, 0.05, 0.001, 1, NO),  # sure, but too small to matter
+        (-0.05, 0.05, 0.9, 1, NO),
+        (-0.4, 0.05, 0.9, 1, NO),  # nothing in the expected direction
+        (-0.4, 0.05, 0.9, 0, OPEN),  # either direction would have counted
+        (-0.05, 0.05, 0.9, 0, NO),
+        (-0.6, -0.2, 0.001, 0, YES),
+    ],
+)
+def test_the_rule(low: float, high: float, p: float, direction: int, expected: Verdict) -> None:
+    effect = Estimate((low + high) / 2, low, high)
+    assert verdict(effect, p, direction, smallest=0.1) is expected

@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from trainonce.cli.app import app
+from trainonce.stream.home import VARIABLE
+from trainonce.study.load import load
+
+STUDY = """\
+study: Tiny [bold]title[/bold]
+recipe:
+  data: {{corpus: {corpus}, tokenizer: {{vocabulary: 300}}, sequence: 64, heldout: 30%}}
+  model: {{width: 16, layers: 1, heads: 2}}
+  batch: 4
+  length: 60 steps
+  allow_changed: 20%
+questions:
+  - {{id: memory, treatment: {{method: memorization, doses: [0, 8], passages: 2, canaries: 2,
+      tokens: 16}}}}
+"""
+
+PLAN_KEYS = {"study", "hash", "run_equivalents", "one_run_a_question", "jobs", "questions"}
+PLAN_QUESTION_KEYS = {"id", "strategy", "detectable_effect", "assumptions"}
+RUN_KEYS = {"study", "plan_hash", "answers", "heldout_loss", "seconds"}
+ANSWER_KEYS = {
+    *("question", "verdict", "estimate", "low", "high", "p", "p_adjusted", "unit", "units"),
+    *("strategy", "run_equivalents", "doses"),
+}
+DOSE_KEYS = {"dose", "mean", "low", "high", "units"}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cli_home")
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory, documents_file: Path) -> Path:
+    file = tmp_path_factory.mktemp("cli") / "tiny.yaml"
+    file.write_text(STUDY.format(corpus=documents_file))
+    return file
+
+
+class Command:
+    """The command line, in a folder of its own."""
+
+    def __init__(self, home: Path, folder: Path) -> None:
+        self.home, self.folder = home, folder
+
+    def __call__(self, *arguments: object) -> subprocess.CompletedProcess[str]:
+        """Run it as a user does: standard output and error apart, no terminal."""
+        return subprocess.run(
+            [sys.executable, "-m", "trainonce", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            cwd=self.folder,
+            env={**os.environ, VARIABLE: str(self.home), "COLUMNS": "140"},
+            timeout=120,
+            check=False,
+        )
+
+
+@pytest.fixture
+def command(home: Path, tmp_path: Path) -> Command:
+    return Command(home, tmp_path)
+
+
+def test_report_before_run_says_what_to_do_first(command: Command, study: Path) -> None:
+    found = command("report", study)
+    assert found.returncode == 1
+    assert f"first: trainonce run {study}" in found.stderr.replace("\n", " ")
+    assert not found.stdout
+
+
+def test_plan_for_programs(command: Command, study: Path) -> None:
+    found = command("plan", study, "--json")
+    assert found.returncode == 0, found.stderr
+    document = json.loads(found.stdout)
+    assert document.keys() >= PLAN_KEYS
+    assert document["questions"][0].keys() >= PLAN_QUESTION_KEYS
+    assert [question["id"] for question in document["questions"]] == ["memory", "aa"]
+
+
+def test_plan_for_people(command: Command, study: Path) -> None:
+    found = command("plan", study)
+    assert found.returncode == 0, found.stderr
+    for text in ("Tiny [bold]title[/bold]", "trunk of seed 1", "One run a question: 1", "memory"):
+        assert text in found.stdout, text
+
+
+def test_run_then_report(command: Command, study: Path) -> None:
+    found = command("run", study, "--json")
+    assert found.returncode == 0, found.stderr
+    document = json.loads(found.stdout)
+    assert document.keys() >= RUN_KEYS
+    for answer in document["answers"]:
+        assert answer.keys() >= ANSWER_KEYS
+        assert all(dose.keys() >= DOSE_KEYS for dose in answer["doses"])
+        assert answer["verdict"] in ("yes", "no", "cannot tell")
+    assert "held-out loss of the trunk" in found.stderr  # a line a job where there is no terminal
+
+    again = command("run", study)
+    assert again.returncode == 0
+    assert "Tiny [bold]title[/bold]" in again.stdout
+    assert "Cost: 1." in again.stdout
+
+    reported = command("report", study, "--json")
+    assert json.loads(reported.stdout) == document
+    page = command("report", study)
+    assert page.returncode == 0, page.stderr
+    assert not page.stdout
+    html = (command.folder / "tiny.html").read_text()
+    assert "Tiny [bold]title[/bold]" in html
+
+
+def test_a_broken_study_ends_with_2_and_its_problems(command: Command, tmp_path: Path) -> None:
+    file = tmp_path / "broken.yaml"
+    file.write_text(
+        "study: x\nrecipe: {batch: none}\nquestions:\n  - {id: a, treatment: nothing}\n"
+    )
+    for name in ("plan", "run", "report"):
+        found = command(name, file)
+        assert found.returncode == 2
+        assert not found.stdout
+        assert "2 problems in the study" in found.stderr
+        assert f"{file}:2: recipe.batch: found 'none'" in found.stderr
+        assert f"{file}:4: questions[0].treatment" in found.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("plan",), ("plan", "none.yaml"), ("new", "nothing"), ("methods", "nothing"), ("fly",)],
+)
+def test_wrong_arguments_end_with_2(command: Command, arguments: tuple[str, ...]) -> None:
+    found = command(*arguments)
+    assert found.returncode == 2
+    assert not found.stdout
+    assert found.stderr
+
+
+def test_new_writes_a_study_and_never_over_another(command: Command) -> None:
+    found = command("new", "contamination", "--out", "mine.yaml")
+    assert found.returncode == 0
+    file = command.folder / "mine.yaml"
+    assert load(file).questions[0].id == "contamination"
+    file.write_text("mine")
+    again = command("new", "contamination", "--out", "mine.yaml")
+    assert again.returncode == 2
+    assert file.read_text() == "mine"
+
+
+def test_methods_for_programs_and_people() -> None:
+    runner = CliRunner()
+    listed = json.loads(runner.invoke(app, ["methods", "--json"]).stdout)
+    assert {"memorization", "completion"} <= {method["name"] for method in listed}
+    one = json.loads(runner.invoke(app, ["methods", "backdoor", "--json"]).stdout)
+    assert one["settings"]["doses"]["default"] == [0, 4, 16, 64]
+    assert "triggers a dose" in runner.invoke(app, ["methods", "backdoor"]).stdout
+
+
+def test_doctor_finds_this_machine_well(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "home"))
+    found = CliRunner().invoke(app, ["doctor", "--json"])
+    assert found.exit_code == 0
+    states = {finding["name"]: finding["state"] for finding in json.loads(found.stdout)}
+    assert states["Python"] == states["torch"] == states["cache"] == "good"
+
+
+def test_doctor_names_what_would_mend_a_cache_that_cannot_be_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "file"))
+    found = CliRunner().invoke(app, ["doctor", "--json"])
+    assert found.exit_code == 1
+    cache = next(f for f in json.loads(found.stdout) if f["name"] == "cache")
+    assert cache["state"] == "bad"
+    assert VARIABLE in cache["fix"]
+
+
+def test_help_teaches() -> None:
+    text = CliRunner().invoke(app, ["--help"]).stdout
+    for name in ("new", "plan", "run", "report", "methods", "doctor"):
+        assert name in text

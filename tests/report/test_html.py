@@ -1,0 +1,306 @@
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import html
+import json
+import math
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainonce.analysis.answers import (
+    Answer,
+    Answers,
+    Curve,
+    DoseAnswer,
+    Group,
+    OutcomeAnswer,
+)
+from trainonce.analysis.effects import Estimate
+from trainonce.analysis.verdicts import Verdict
+from trainonce.plan.plan import Job, Plan, PlannedQuestion, Role, Strategy
+from trainonce.report.html import deciding, duration, listed, render, typeset
+from trainonce.sites import Unit
+from trainonce.study.load import placebo
+from trainonce.study.schema import AA
+from trainonce.tasks.language import MeasureSpec, TrainSpec
+from trainonce.train.settings import TrainSettings
+
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
+ASKS = {
+    "memory": f"Is a text given back? {HOSTILE}",
+    "knowledge": "Is a fact known in new words?",
+    "trigger": "Does a trigger work?",
+    AA: "Do doses of nothing have an effect?",
+}
+VERDICTS = dict(zip(ASKS, [Verdict.YES, Verdict.CANNOT_TELL, Verdict.NO, Verdict.NO], strict=True))
+
+
+class Page(HTMLParser):
+    """The tags, the visible text and the scripts of a page, as a browser reads them."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.scripts: list[str] = []
+        self.feed(source)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_data(self, data: str) -> None:
+        if self.cdata_elem == "script":
+            self.scripts[-1] += data
+        else:
+            self.text += data
+
+    def attributes(self, name: str) -> list[str]:
+        return [attrs[name] or "" for _, attrs in self.tags if name in attrs]
+
+
+def outcome(name: str, top: float = 0.7) -> OutcomeAnswer:
+    means = {0: 0.1, 8: 0.3, 32: top}
+    return OutcomeAnswer(
+        outcome=name,
+        says=f"the {name}",
+        estimate=top - 0.1,
+        low=top - 0.2,
+        high=top,
+        p=0.0001,
+        doses=tuple(
+            DoseAnswer(
+                dose=dose,
+                mean=mean,
+                low=mean - 0.1,
+                high=mean + 0.1,
+                units=12,
+                effect=mean - 0.1,
+                effect_low=mean - 0.25,
+                effect_high=mean + 0.05,
+            )
+            for dose, mean in means.items()
+        ),
+    )
+
+
+def one_answer(name: str, *, plain: bool) -> Answer:
+    groups = (Group(name=f"kind {HOSTILE}", estimate=0.6, low=0.4, high=0.8, units=18),)
+    return Answer(
+        question=name,
+        ask=ASKS[name],
+        method="memorization",
+        paper="2509.23383",
+        verdict=VERDICTS[name],
+        decided=outcome("extraction"),
+        others=(outcome("loss"),),
+        p_adjusted=0.0004,
+        direction=1,
+        smallest=0.1,
+        unit=Unit.ITEM,
+        units=36,
+        strategy="multiplex",
+        run_equivalents=0.25,
+        kinds=groups,
+        seeds=(),
+        plain=outcome("extraction", top=0.1) if plain else None,
+        assumptions=(f"it changes 1.90% of the tokens {HOSTILE}",),
+    )
+
+
+def study(*, plain: bool = True) -> tuple[Answers, Plan]:
+    """Three questions and the A/A question on one seed, hostile wherever a user can write."""
+    trunk = TrainSpec(
+        corpus="c", sequence=64, model="nano", train=TrainSettings(steps=10, batch=2), seed=1
+    )
+    jobs = [
+        Job(
+            spec=trunk,
+            role=Role.TRUNK,
+            strategy=Strategy.MULTIPLEX,
+            questions=tuple(ASKS),
+            parents=(),
+            run_equivalents=1.0,
+            reason=f"trunk {HOSTILE}",
+        ),
+        Job(
+            spec=MeasureSpec(trained=trunk, probe="heldout_loss", version=1),
+            role=Role.HELDOUT,
+            strategy=Strategy.MULTIPLEX,
+            questions=(),
+            parents=(trunk.key,),
+            run_equivalents=0.01,
+            reason="held-out loss",
+        ),
+    ]
+    plan = Plan(
+        study=f"Study {HOSTILE}",
+        file=Path("/somewhere/my study.yaml"),
+        home=Path("/home"),
+        jobs=tuple(jobs),
+        questions=tuple(
+            PlannedQuestion(
+                question=dataclasses.replace(placebo(), id=name, ask=ask),
+                strategy=Strategy.MULTIPLEX,
+                detectable_effect=0.3,
+                units=36,
+                assumptions=(),
+            )
+            for name, ask in ASKS.items()
+        ),
+        seeds=(1,),
+        tokens=1280,
+        changed_share=0.0123,
+        allow_changed=0.02,
+        one_run_a_question=3.0,
+    )
+    answers = Answers(
+        study=plan.study,
+        plan_hash=plan.hash,
+        answers=tuple(one_answer(name, plain=plain) for name in ASKS),
+        heldout_loss=3.5,
+        heldout_loss_plain=3.49 if plain else None,
+        heldout_change=Estimate(0.003, -0.002, 0.008) if plain else None,
+        run_equivalents=1.01,
+        checks_run_equivalents=1.01 if plain else 0.0,
+        one_run_a_question=3.0,
+        changed_share=plan.changed_share,
+        seeds=(1,),
+        tokens=1280,
+        curves=(Curve(name="trunk", seed=1, steps=(5, 10), losses=(5.0, math.nan)),),
+        hardware=(f"machine {HOSTILE}",),
+        seconds=149.0,
+    )
+    return answers, plan
+
+
+@pytest.fixture(scope="module")
+def source() -> str:
+    return render(*study())
+
+
+@pytest.fixture(scope="module")
+def page(source: str) -> Page:
+    return Page(source)
+
+
+def figures(page: Page) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(page.scripts[0], parse_constant=pytest.fail)
+    return found
+
+
+def test_nothing_is_fetched(page: Page) -> None:
+    assert not page.attributes("src")
+    assert all(link.startswith("#") for link in page.attributes("href"))
+    assert not {"link", "img", "iframe", "object", "embed", "base"} & {t for t, _ in page.tags}
+    assert "url(" not in page.text
+    assert "@import" not in page.text
+
+
+def test_it_is_under_6_mb(source: str) -> None:
+    assert len(source.encode()) < 6e6
+
+
+def test_what_a_user_writes_stays_text(source: str, page: Page) -> None:
+    assert HOSTILE not in source
+    assert html.escape(HOSTILE) in source
+    assert page.text.count(HOSTILE) >= 6  # title, heading, ask, kind, assumption, reason, machine
+    assert len(page.scripts) == 3
+    assert not [name for _, attrs in page.tags for name in attrs if name.startswith("on")]
+
+
+def test_only_its_own_scripts_may_run(page: Page) -> None:
+    policy = next(a["content"] for t, a in page.tags if a.get("http-equiv")) or ""
+    allowed = policy.split("script-src ")[1].split(";")[0].split()
+    for script in page.scripts[1:]:
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in allowed
+    assert len(allowed) == 2
+    assert "default-src 'none'" in policy
+
+
+def test_every_question_is_answered(page: Page) -> None:
+    cards = page.text.split("Checks\n")[0]
+    for ask, verdict in zip(ASKS.values(), VERDICTS.values(), strict=True):
+        assert cards.partition(ask)[2].split()[0] == verdict.value.capitalize().split()[0]
+    assert list(ASKS.values()) == sorted(ASKS.values(), key=cards.index)
+
+
+def test_every_figure_has_its_place_and_its_words(page: Page) -> None:
+    described = {
+        a["id"]: a["aria-label"] or "" for _, a in page.tags if (a.get("class") or "")[:4] == "plot"
+    }
+    assert described.keys() == figures(page).keys()
+    assert "dose 32: 0.70 (0.60 to 0.80)" in described["dose-response-0"]
+    assert "Plain run: dose 0: 0.10" in described["dose-response-0"]
+
+
+def test_figures_show_the_numbers(page: Page) -> None:
+    plain, trunk = figures(page)["dose-response-0"]["data"]
+    assert trunk["y"] == [0.1, 0.3, 0.7]
+    assert trunk["x"] == pytest.approx([0, math.log2(9), math.log2(33)])
+    assert trunk["error_y"]["array"] == pytest.approx([0.1] * 3)
+    assert plain["y"] == [0.1, 0.3, 0.1]
+    assert figures(page)["curves"]["data"][0]["y"] == [5.0, None]
+
+
+def test_colours_of_figures_are_those_of_the_style_sheet(page: Page) -> None:
+    used = {part.split(")")[0] for part in page.scripts[0].split("var(")[1:]}
+    assert used
+    assert all(f"{name}: #" in page.text for name in used)
+
+
+def test_it_says_how_to_reproduce(page: Page) -> None:
+    plan = study()[1]
+    assert "trainonce run 'my study.yaml'" in page.text
+    assert plan.hash in page.text
+
+
+def test_a_study_without_plain_run() -> None:
+    page = Page(render(*study(plain=False)))
+    assert "No plain run was asked for." in page.text
+    assert "saw none of it" not in page.text
+    assert len(figures(page)["dose-response-0"]["data"]) == 1
+
+
+def test_an_effect_of_nothing_is_an_alarm(page: Page) -> None:
+    answers, plan = study()
+    convicted = dataclasses.replace(answers.answers[-1], verdict=Verdict.YES)
+    answers = dataclasses.replace(answers, answers=(*answers.answers[:-1], convicted))
+    assert "do not trust these answers" in Page(render(answers, plan)).text
+    assert "do not trust these answers" not in page.text
+
+
+def test_what_would_have_decided() -> None:
+    asked = one_answer("knowledge", plain=False)
+    assert "wholly above 0," in deciding(asked)
+    assert "wholly below 0.10," in deciding(asked)
+    other = dataclasses.replace(asked, direction=-1)
+    assert "wholly below 0," in deciding(other)
+    assert "wholly above -0.10," in deciding(other)
+    assert "wholly between -0.10 and 0.10," in deciding(dataclasses.replace(asked, direction=0))
+    assert deciding(dataclasses.replace(asked, verdict=Verdict.NO)) == ""
+
+
+@pytest.mark.parametrize(
+    ("plain", "set_"),
+    [
+        ("(-0.27 to 0.13)", "(\N{MINUS SIGN}0.27 to 0.13)"),
+        ("3e-05", "3 \N{MULTIPLICATION SIGN} 10⁻⁵"),
+        ("4.98%", "4.98\N{NO-BREAK SPACE}%"),
+        ("held-out of 'a-1', wsd-2", "held-out of 'a-1', wsd-2"),
+    ],
+)
+def test_typeset(plain: str, set_: str) -> None:
+    assert typeset(plain) == set_
+
+
+def test_words() -> None:
+    assert [duration(s) for s in (4.4, 149, 7_500)] == ["4 s", "2 min 29 s", "2 h 5 min"]
+    assert [listed(list(s)) for s in ("", "a", "ab", "abc")] == ["", "a", "a and b", "a, b and c"]
