@@ -104,7 +104,9 @@ def test_run_then_report(command: Command, study: Path) -> None:
         assert answer.keys() >= ANSWER_KEYS
         assert all(dose.keys() >= DOSE_KEYS for dose in answer["doses"])
         assert answer["verdict"] in ("yes", "no", "cannot tell")
-    assert "held-out loss of the trunk" in found.stderr  # a line a job where there is no terminal
+    assert (
+        "held-out loss, trunk of seed 1" in found.stderr
+    )  # a line a job where there is no terminal
 
     again = command("run", study)
     assert again.returncode == 0

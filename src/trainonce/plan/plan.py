@@ -143,8 +143,12 @@ class Plan:
             (q.question.id, q.question.outcome.name, q.question.direction, q.question.smallest)
             for q in self.questions
         ]
-        text = json.dumps([sorted(job.key for job in self.jobs), sorted(asked)])
-        return hashlib.sha256(text.encode()).hexdigest()[:20]
+        return _hash([self.jobs_hash, sorted(asked)])
+
+    @cached_property
+    def jobs_hash(self) -> str:
+        """The hash of the jobs alone."""
+        return _hash(sorted(job.key for job in self.jobs))
 
     def to_json(self) -> dict[str, Any]:
         """The plan as one JSON document."""
@@ -187,3 +191,7 @@ class Plan:
                 for planned in self.questions
             ],
         }
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:20]

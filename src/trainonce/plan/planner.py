@@ -157,8 +157,8 @@ def _seed_jobs(
             questions=names,
             parents=(),
             run_equivalents=1 / seeds,
-            reason=f"trunk of seed {plain.seed}: {len(ordered)} questions insert into it and "
-            f"change {inserted:.1%} of its tokens",
+            reason=f"trunk of seed {plain.seed}: questions that insert: {len(ordered)}; "
+            f"tokens changed: {inserted:.1%}",
         )
     ]
     jobs += _measurements(study, spec, trunk.stream, asked, corpus, Role.ANSWER)
@@ -171,8 +171,8 @@ def _seed_jobs(
                 questions=names,
                 parents=(),
                 run_equivalents=1 / seeds,
-                reason=f"plain run of seed {plain.seed}: the same weights and order with nothing "
-                "inserted, to test that sharing did no harm",
+                reason=f"plain run of seed {plain.seed}: nothing inserted, to test that sharing "
+                "did no harm",
             )
         )
         jobs += _measurements(study, plain, trunk.stream, asked, corpus, Role.CHECK)
@@ -200,7 +200,7 @@ def _measurements(
             questions=(),
             parents=(spec.key,),
             run_equivalents=blocks * spec.sequence * _FORWARD_SHARE / run_tokens,
-            reason=f"held-out loss of the {which} of seed {spec.seed}",
+            reason=f"held-out loss, {which} of seed {spec.seed}",
         )
     ]
     for question, treated in asked:
@@ -217,7 +217,7 @@ def _measurements(
                 parents=(spec.key,),
                 run_equivalents=tokens * _FORWARD_SHARE / run_tokens,
                 reason=f"{probe.name} of {len(stream.items[question.id])} items of "
-                f"{question.id!r} on the {which} of seed {spec.seed}",
+                f"{question.id!r}, {which} of seed {spec.seed}",
             )
         )
     return jobs

@@ -47,13 +47,12 @@ def plan_view(plan: Plan, done: set[str]) -> RenderableType:
             number(planned.detectable_effect),
         )
     jobs = Table(title="Jobs", title_justify="left", expand=False)
-    for name in ("key", "kind", "strategy", "state", "run-equivalents", "why"):
-        jobs.add_column(name, justify="right" if name == "run-equivalents" else "left")
+    for name in ("key", "kind", "state", "cost", "why"):
+        jobs.add_column(name, justify="right" if name == "cost" else "left")
     for job in plan.jobs:
         jobs.add_row(
             job.key[:8],
             job.kind,
-            job.strategy.value,
             "done" if job.key in done else "new",
             f"{job.run_equivalents:.3f}",
             Text(job.reason),
@@ -64,7 +63,7 @@ def plan_view(plan: Plan, done: set[str]) -> RenderableType:
         f"(allowed: {plan.allow_changed:.0%}).",
         f"Answers: {plan.run_equivalents:.1f} run-equivalents. One run a question: "
         f"{plan.one_run_a_question:.1f}. Checks, on top: {plan.checks_run_equivalents:.1f}.",
-        f"One run-equivalent is the recipe trained once at each of its seeds ({seeds}).",
+        f"Costs are in run-equivalents: the recipe, trained once at each of its seeds ({seeds}).",
         "Detectable effect: highest dose against dose 0, at 80 % power and the corrected level.",
     ]
     return Group(

@@ -83,7 +83,7 @@ def carry_out(
 
 
 def spent_seconds(plan: Plan) -> float:
-    """Wall-clock seconds that this plan has taken so far, over all times it was started."""
+    """Wall-clock seconds that this plan's jobs have taken so far, over all times it was started."""
     file = _seconds_file(plan)
     return float(json.loads(file.read_text())["seconds"]) if file.is_file() else 0.0
 
@@ -97,7 +97,7 @@ def _keep_seconds(plan: Plan, seconds: float) -> None:
 
 
 def _seconds_file(plan: Plan) -> Path:
-    return plan.home / "plans" / f"{plan.hash}.json"
+    return plan.home / "plans" / f"{plan.jobs_hash}.json"
 
 
 def _ready(open_jobs: Mapping[str, Job], running: set[str]) -> list[Job]:

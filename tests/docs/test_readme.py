@@ -1,0 +1,87 @@
+"""What the README and the docs tell a reader to do, done."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from trainonce import Study
+from trainonce.cli.app import app
+from trainonce.study.load import load
+from trainonce.study.schema import QuestionKeys, RecipeKeys, StudyKeys
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def block(language: str) -> str:
+    (found,) = re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+    return str(found)
+
+
+@pytest.fixture
+def own_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The README's own study, beside the two files that it asks for."""
+    words = "\n\n".join(f"line {i} of the book, " + "and so on and on " * 20 for i in range(900))
+    (tmp_path / "book.txt").write_text(words)
+    rows = [
+        {"question": f"What is number {i}?", "choices": ["red", "blue"], "answer": i % 2}
+        for i in range(60)
+    ]
+    (tmp_path / "items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    file = tmp_path / "mine.yaml"
+    file.write_text(block("yaml"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TRAINONCE_HOME", str(tmp_path / "home"))
+    return file
+
+
+def test_the_readers_own_study_is_short_and_plans(own_study: Path) -> None:
+    assert len(block("yaml").splitlines()) < 20
+    assert load(own_study).questions[0].id == "my-test"
+    planned = Study.load(own_study).plan()
+    assert [question.question.id for question in planned.questions] == ["my-test", "aa"]
+
+
+def test_the_python_example_runs(own_study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With a run of some steps in place of minutes."""
+    text = own_study.read_text().replace("length: 1.6M tokens", "length: 60 steps")
+    text = text.replace("model: nano", "model: {width: 16, layers: 1, heads: 2}")
+    text = text.replace("[0, 8, 32]", "[0, 1]").replace("6%", "20%").replace("[1, 2]", "[1]")
+    own_study.write_text(text)
+    exec(compile(block("python"), "README.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert "my-test" in printed
+    assert printed.startswith("1.")
+
+
+def test_every_command_that_is_named_exists() -> None:
+    known = set(get_command(app).commands)  # type: ignore[attr-defined]
+    for page in PAGES:
+        named = set(re.findall(r"(?<!from )trainonce ([a-z]+)\b", page.read_text(encoding="utf-8")))
+        assert named <= known, (page, named - known)
+
+
+def test_every_link_and_picture_is_there() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            if not target.startswith("https://"):
+                assert (page.parent / target).exists(), (page, target)
+
+
+def test_make_has_the_targets_that_the_readme_names() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"^    make ([a-z]+)", README, flags=re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
+
+
+def test_every_key_of_a_study_is_documented() -> None:
+    page = (ROOT / "docs" / "study-file.md").read_text(encoding="utf-8")
+    for prefix, model in (("", StudyKeys), ("recipe.", RecipeKeys), ("questions[].", QuestionKeys)):
+        for name in model.model_fields:
+            assert f"`{prefix}{name}" in page, f"{prefix}{name}"
