@@ -26,4 +26,10 @@ YES, NO, OPEN = Verdict.YES, Verdict.NO, Verdict.CANNOT_TELL
 )
 def test_the_rule(low: float, high: float, p: float, direction: int, expected: Verdict) -> None:
     effect = Estimate((low + high) / 2, low, high)
-    assert verdict(effect, p, direction, smallest=0.1) is expected
+    assert verdict(effect, p, direction, smallest=0.1, units=12) is expected
+
+
+def test_few_units_exclude_nothing() -> None:
+    effect = Estimate(0.0, -0.02, 0.02)
+    assert verdict(effect, 1.0, 1, smallest=0.1, units=10) is NO
+    assert verdict(effect, 1.0, 1, smallest=0.1, units=9) is OPEN

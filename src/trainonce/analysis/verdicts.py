@@ -7,6 +7,9 @@ from enum import StrEnum
 from trainonce.analysis.effects import Estimate
 
 ALPHA = 0.05
+FEWEST = 10
+"""Units a dose below which no interval is trusted to exclude an effect: what few units never
+showed may still be frequent."""
 
 
 class Verdict(StrEnum):
@@ -17,10 +20,13 @@ class Verdict(StrEnum):
     CANNOT_TELL = "cannot tell"
 
 
-def verdict(effect: Estimate, p_adjusted: float, direction: int, smallest: float) -> Verdict:
+def verdict(
+    effect: Estimate, p_adjusted: float, direction: int, smallest: float, units: int
+) -> Verdict:
     """The verdict on an effect that is expected in ``direction``.
 
-    No, when the interval excludes every effect that would be of interest. Otherwise yes, when the
+    No, when the interval excludes every effect that would be of interest, and at least 10 units at
+    each of the two doses say so. Otherwise yes, when the
     corrected p-value is under 5 % and the interval lies wholly on the expected side of 0. Otherwise
     the data cannot tell.
 
@@ -29,9 +35,10 @@ def verdict(effect: Estimate, p_adjusted: float, direction: int, smallest: float
         p_adjusted: of the trend over doses, corrected over all questions.
         direction: +1 when an increase is expected, -1 for a decrease, 0 for either.
         smallest: the smallest effect of interest, above 0.
+        units: at the highest dose or at dose 0, whichever are fewer.
     """
     ways = [direction] if direction else [1, -1]
-    if all(_best(effect, way) < smallest for way in ways):
+    if units >= FEWEST and all(_best(effect, way) < smallest for way in ways):
         return Verdict.NO
     if p_adjusted < ALPHA and any(_worst(effect, way) > 0 for way in ways):
         return Verdict.YES

@@ -46,16 +46,16 @@ def data_progress(console: Console) -> Iterator[DataProgress]:
 def study_progress(plan: Plan, console: Console) -> Iterator[Callable[[Event], None]]:
     """A bar for the study's jobs, and one for each run that is training."""
     with _bars(console) as bars:
-        whole = bars.add_task("[bold]jobs[/]", total=len(plan.jobs), note="")
+        whole = bars.add_task("[bold]jobs[/]", total=len(plan.jobs), note=f"0 of {len(plan.jobs)}")
         tasks: dict[str, TaskID] = {}
         finished = 0
 
         def tell(event: Event) -> None:
             nonlocal finished
             job = event.job
+            if event.kind == "started" and job.kind == "train":
+                tasks[job.key] = bars.add_task(_name(job), note="starting")
             if event.kind == "progress":
-                if job.key not in tasks:
-                    tasks[job.key] = bars.add_task(_name(job), note="")
                 facts = event.facts
                 note = (
                     f"loss {facts['loss']:.3f}  {facts['tokens_per_second']:,.0f} tokens/s  "

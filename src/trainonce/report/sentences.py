@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trainonce.analysis.answers import Answer, Answers
-from trainonce.analysis.verdicts import Verdict
+from trainonce.analysis.verdicts import FEWEST, Verdict
 from trainonce.study.schema import AA
 
 
@@ -41,9 +41,11 @@ def enough(answer: Answer) -> str:
     """What would have decided a question that could not be told; empty for the others."""
     if answer.verdict is not Verdict.CANNOT_TELL:
         return ""
-    decided = answer.decided
+    decided, top = answer.decided, answer.decided.doses[-1]
     width = (decided.high - decided.low) / 2
     factor = (width / answer.smallest) ** 2
+    if min(decided.doses[0].units, top.units) < FEWEST:
+        return f"With fewer than {FEWEST} units a dose no effect can be excluded."
     if factor < 1.1:
         return (
             f"The interval is about as narrow as the smallest effect of interest, "
