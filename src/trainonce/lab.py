@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from trainonce.analysis.answers import Answers, answer
+from trainonce.analysis.answering import answer
+from trainonce.analysis.answers import Answers
 from trainonce.plan.plan import Plan
 from trainonce.plan.planner import plan
 from trainonce.run.cache import JobCache

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trainonce.methods.probe.recall.scores import Score, scores
+from trainonce.methods.probe.recall.scores import Score, measured, scores
 from trainonce.methods.registry import Outcome, method
 from trainonce.sites import Choice as ChoiceTest
 from trainonce.sites import Completion, Item, LanguageModel, Measurement, Site
@@ -42,10 +42,7 @@ class Choice:
             a_token = [score.log_probability / score.tokens for score in options]
             best_wrong = max(value for index, value in enumerate(a_token) if index != answer)
             values = (float(a_token[answer] > best_wrong), a_token[answer] - best_wrong)
-            rows += [
-                Measurement(item.name, item.kind, item.dose, outcome.name, value)
-                for outcome, value in zip(OUTCOMES, values, strict=True)
-            ]
+            rows += measured(item, OUTCOMES, values)
         return rows
 
 

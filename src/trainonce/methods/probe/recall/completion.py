@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trainonce.methods.probe.recall.scores import scores
+from trainonce.methods.probe.recall.scores import measured, scores
 from trainonce.methods.registry import Outcome, method
 from trainonce.sites import Completion as CompletionTest
 from trainonce.sites import Item, LanguageModel, Measurement, Site
@@ -55,8 +55,5 @@ class Completion:
                 float(score.matched == score.tokens),
                 -score.log_probability / score.tokens,
             )
-            rows += [
-                Measurement(item.name, item.kind, item.dose, outcome.name, value)
-                for outcome, value in zip(OUTCOMES, values, strict=True)
-            ]
+            rows += measured(item, OUTCOMES, values)
         return rows

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from trainonce.methods.probe.recall.choice import option_scores
+from trainonce.methods.probe.recall.scores import measured
 from trainonce.methods.registry import Outcome, method
 from trainonce.sites import Item, LanguageModel, Measurement, Site
 
@@ -43,8 +44,5 @@ class Ranking:
         for item, answer, options in option_scores(model, items):
             logs = torch.tensor([score.log_probability for score in options], dtype=torch.float64)
             values = (float(logs.softmax(0)[answer]), 1.0 + float((logs > logs[answer]).sum()))
-            rows += [
-                Measurement(item.name, item.kind, item.dose, outcome.name, value)
-                for outcome, value in zip(OUTCOMES, values, strict=True)
-            ]
+            rows += measured(item, OUTCOMES, values)
         return rows

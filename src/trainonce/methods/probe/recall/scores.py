@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from trainonce.sites import Completion, LanguageModel
+from trainonce.methods.registry import Outcome
+from trainonce.sites import Completion, Item, LanguageModel, Measurement
 
 _BATCH = 64
 
@@ -41,6 +42,14 @@ def scores(model: LanguageModel, completions: Sequence[Completion]) -> list[Scor
         chosen = order[start : start + _BATCH]
         found |= zip(chosen, _batch(model, [completions[i] for i in chosen]), strict=True)
     return [found[index] for index in range(len(completions))]
+
+
+def measured(item: Item, outcomes: Sequence[Outcome], values: Sequence[float]) -> list[Measurement]:
+    """One row of ``item`` for each outcome."""
+    return [
+        Measurement(item.name, item.kind, item.dose, outcome.name, value)
+        for outcome, value in zip(outcomes, values, strict=True)
+    ]
 
 
 def _batch(model: LanguageModel, completions: Sequence[Completion]) -> list[Score]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trainonce.methods.probe.recall.scores import Score, scores
+from trainonce.methods.probe.recall.scores import Score, measured, scores
 from trainonce.methods.registry import Outcome, method
 from trainonce.sites import Contrast, Item, LanguageModel, Measurement, Site
 
@@ -45,10 +45,7 @@ class Trigger:
             treated = [next(flat) for _ in test.treated]
             plain = [next(flat) for _ in test.plain]
             values = (_whole(treated) - _whole(plain), _share(treated) - _share(plain))
-            rows += [
-                Measurement(item.name, item.kind, item.dose, outcome.name, value)
-                for outcome, value in zip(OUTCOMES, values, strict=True)
-            ]
+            rows += measured(item, OUTCOMES, values)
         return rows
 
 

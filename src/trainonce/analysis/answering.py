@@ -1,0 +1,231 @@
+"""From the measurements of a plan to its answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from trainonce.analysis.answers import Answer, Answers, Curve, DoseAnswer, Group, OutcomeAnswer
+from trainonce.analysis.effects import Estimate, Sample, difference, holm, mean, trend
+from trainonce.analysis.verdicts import verdict
+from trainonce.methods.registry import Outcome, probe_of
+from trainonce.plan.plan import Plan, PlannedQuestion, Role
+from trainonce.run.cache import COLUMNS, JobCache
+from trainonce.run.local import spent_seconds
+from trainonce.sites import Unit
+from trainonce.stream.keys import generator
+from trainonce.study.schema import AA
+
+
+def answer(plan: Plan) -> Answers:
+    """Answer the study of ``plan``, all of whose jobs are finished."""
+    cache = JobCache(plan.home)
+    rows = _rows(plan, cache)
+    decided = {
+        planned.question.id: _outcome(rows[Role.ANSWER], planned, planned.question.outcome)
+        for planned in plan.questions
+    }
+    asked = [planned.question.id for planned in plan.questions if planned.question.id != AA]
+    corrected = dict(zip(asked, holm([decided[name].p for name in asked]), strict=True))
+    adjusted = {name: corrected.get(name, found.p) for name, found in decided.items()}
+    trunk, plain = _heldout(rows[Role.HELDOUT]), _heldout(rows[Role.CHECK])
+    return Answers(
+        study=plan.study,
+        plan_hash=plan.hash,
+        answers=tuple(
+            _answer(plan, planned, decided, adjusted, rows) for planned in plan.questions
+        ),
+        heldout_loss=float(trunk["value"].to_numpy().mean()),
+        heldout_loss_plain=float(plain["value"].to_numpy().mean()) if len(plain) else None,
+        heldout_change=_heldout_change(trunk, plain) if len(plain) else None,
+        run_equivalents=plan.run_equivalents,
+        checks_run_equivalents=plan.checks_run_equivalents,
+        one_run_a_question=plan.one_run_a_question,
+        changed_share=plan.changed_share,
+        seeds=plan.seeds,
+        tokens=plan.tokens,
+        curves=_curves(plan, cache),
+        hardware=_hardware(plan, cache),
+        seconds=spent_seconds(plan),
+    )
+
+
+def _rows(plan: Plan, cache: JobCache) -> dict[Role, pl.DataFrame]:
+    """The measurements by the role of the job that took them."""
+    found: dict[Role, list[pl.DataFrame]] = {Role.ANSWER: [], Role.HELDOUT: [], Role.CHECK: []}
+    for job in plan.jobs:
+        if job.kind == "measure":
+            found[job.role].append(cache.rows(job.key))
+    empty = pl.DataFrame(schema=COLUMNS)
+    return {role: pl.concat([empty, *frames]) for role, frames in found.items()}
+
+
+def _answer(
+    plan: Plan,
+    planned: PlannedQuestion,
+    decided: dict[str, OutcomeAnswer],
+    adjusted: dict[str, float],
+    rows: dict[Role, pl.DataFrame],
+) -> Answer:
+    question = planned.question
+    own = decided[question.id]
+    effect = Estimate(own.estimate, own.low, own.high)
+    others = [o for o in probe_of(question.method).outcomes if o.name != own.outcome]
+    on_plain = rows[Role.CHECK].filter(pl.col("question") == question.id)
+    return Answer(
+        question=question.id,
+        ask=question.ask,
+        method=question.method.name,
+        paper=question.method.paper,
+        verdict=verdict(
+            effect,
+            adjusted[question.id],
+            question.direction,
+            question.smallest,
+            units=min(own.doses[0].units, own.doses[-1].units),
+        ),
+        decided=own,
+        others=tuple(_outcome(rows[Role.ANSWER], planned, other) for other in others),
+        p_adjusted=adjusted[question.id],
+        direction=question.direction,
+        smallest=question.smallest,
+        unit=Unit.ITEM,
+        units=planned.units,
+        strategy=planned.strategy.value,
+        run_equivalents=_cost(plan, question.id),
+        kinds=_groups(rows[Role.ANSWER], planned, "kind"),
+        seeds=_groups(rows[Role.ANSWER], planned, "seed"),
+        plain=_outcome(rows[Role.CHECK], planned, question.outcome) if len(on_plain) else None,
+        assumptions=planned.assumptions,
+    )
+
+
+def _cost(plan: Plan, question: str) -> float:
+    """A question's own jobs, and its equal part of the jobs that it shares."""
+    sharing = len(plan.questions) - 1
+    total = 0.0
+    for job in plan.jobs:
+        if job.role is Role.ANSWER and question in job.questions:
+            total += job.run_equivalents
+        elif job.role in (Role.TRUNK, Role.HELDOUT) and question != AA:
+            total += job.run_equivalents / sharing
+    return total
+
+
+def _outcome(rows: pl.DataFrame, planned: PlannedQuestion, outcome: Outcome) -> OutcomeAnswer:
+    own = rows.filter(
+        (pl.col("question") == planned.question.id) & (pl.col("outcome") == outcome.name)
+    )
+    sample = _sample(own, outcome)
+    name = planned.question.id
+    doses = sorted({int(dose) for dose in sample.doses})
+    means = {
+        dose: mean(sample.of(dose), generator(0, name, f"bootstrap {outcome.name} {dose}"))
+        for dose in doses
+    }
+    effects = {dose: difference(means[dose], means[0]) for dose in doses}
+    top = effects[doses[-1]]
+    return OutcomeAnswer(
+        outcome=outcome.name,
+        says=outcome.says,
+        estimate=top.value,
+        low=top.low,
+        high=top.high,
+        p=trend(sample, generator(0, name, f"permutation {outcome.name}")),
+        doses=tuple(
+            DoseAnswer(
+                dose=dose,
+                mean=means[dose].value,
+                low=means[dose].low,
+                high=means[dose].high,
+                units=int((sample.doses == dose).sum()),
+                effect=effects[dose].value if dose else 0.0,
+                effect_low=effects[dose].low if dose else 0.0,
+                effect_high=effects[dose].high if dose else 0.0,
+            )
+            for dose in doses
+        ),
+    )
+
+
+def _sample(rows: pl.DataFrame, outcome: Outcome) -> Sample:
+    """Units in a fixed order, with seed and kind as the stratum that doses were dealt in."""
+    ordered = rows.sort("seed", "kind", "unit")
+    strata = ordered.select(pl.struct("seed", "kind").rank("dense").alias("stratum"))["stratum"]
+    return Sample(
+        values=ordered["value"].to_numpy(),
+        doses=ordered["dose"].to_numpy(),
+        strata=strata.cast(pl.Int64).to_numpy(),
+        low=-np.inf if outcome.low is None else outcome.low,
+        high=np.inf if outcome.high is None else outcome.high,
+    )
+
+
+def _groups(rows: pl.DataFrame, planned: PlannedQuestion, column: str) -> tuple[Group, ...]:
+    """The top dose against dose 0 within each seed or kind; none where there is but one."""
+    outcome, name = planned.question.outcome, planned.question.id
+    own = rows.filter((pl.col("question") == name) & (pl.col("outcome") == outcome.name))
+    values: Sequence[Any] = own[column].unique().sort().to_list()
+    if len(values) < 2:
+        return ()
+    groups = []
+    for value in values:
+        sample = _sample(own.filter(pl.col(column) == value), outcome)
+        ends = [
+            mean(sample.of(dose), generator(0, name, f"bootstrap {column} {value} {dose}"))
+            for dose in (int(sample.doses.max()), 0)
+        ]
+        effect = difference(*ends)
+        groups.append(
+            Group(
+                name=f"seed {value}" if column == "seed" else str(value),
+                estimate=effect.value,
+                low=effect.low,
+                high=effect.high,
+                units=len(sample.values),
+            )
+        )
+    return tuple(groups)
+
+
+def _heldout(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.filter(pl.col("outcome") == "heldout_loss").sort("seed", "unit")
+
+
+def _heldout_change(trunk: pl.DataFrame, plain: pl.DataFrame) -> Estimate:
+    """The relative change of the held-out loss; blocks are paired, and resampled as such."""
+    before, after = plain["value"].to_numpy(), trunk["value"].to_numpy()
+    strata = trunk["seed"].to_numpy()
+    sample = Sample(after - before, np.zeros(len(after), dtype=np.int64), strata)
+    change = mean(sample, generator(0, "heldout", "bootstrap"))
+    base = float(before.mean())
+    return Estimate(change.value / base, change.low / base, change.high / base)
+
+
+def _curves(plan: Plan, cache: JobCache, points: int = 100) -> tuple[Curve, ...]:
+    curves = []
+    for job in plan.jobs:
+        if job.kind == "train":
+            losses = cache.losses(job.key)
+            parts = np.array_split(np.arange(len(losses)), min(points, len(losses)))
+            curves.append(
+                Curve(
+                    name="trunk" if job.role is Role.TRUNK else "plain run",
+                    seed=job.seed,
+                    steps=tuple(int(part[-1]) + 1 for part in parts),
+                    losses=tuple(round(float(losses[part].mean()), 4) for part in parts),
+                )
+            )
+    return tuple(curves)
+
+
+def _hardware(plan: Plan, cache: JobCache) -> tuple[str, ...]:
+    found: dict[str, None] = {}
+    for job in plan.jobs:
+        facts = cache.result(job.key)
+        line = f"{facts['machine']}, Python {facts['python']}, torch {facts['torch']}"
+        found[line] = None
+    return tuple(found)
