@@ -29,6 +29,8 @@ from trainonce.train.loop import Progress, Trained, train
 from trainonce.train.settings import TrainSettings
 
 HELDOUT_PROBE = "heldout_loss"
+ENGINE = 1
+"""Raised when the same spec trains or measures to other bits, so that cached jobs are not reused."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,7 +194,8 @@ def content_hash(path: Path) -> str:
 
 
 def _hash(spec: Mapping[str, Any]) -> str:
-    text = json.dumps(_by_content(spec), sort_keys=True, separators=(",", ":"))
+    code = {"engine": ENGINE, "torch": torch.__version__}
+    text = json.dumps([code, _by_content(spec)], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
