@@ -30,7 +30,7 @@ from trainonce.train.settings import TrainSettings
 
 HELDOUT_PROBE = "heldout_loss"
 ENGINE = 1
-"""Raised when the same spec trains or measures to other bits, so that cached jobs are not reused."""
+"""Raised when the same spec gives other bits than before, so that no cached job is reused."""
 
 
 @dataclass(frozen=True, kw_only=True)
