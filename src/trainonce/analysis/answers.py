@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from trainonce.analysis.effects import Estimate, Sample, difference, holm, mean, trend
@@ -149,6 +150,15 @@ class Curve:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """The steps whose update a training run left out, counted from 1."""
+
+    job: str
+    seed: int
+    steps: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Answers:
     """The answers of a study.
 
@@ -167,6 +177,7 @@ class Answers:
         tokens: that one training run reads.
         curves: training losses.
         hardware: where the jobs ran.
+        left_out: for each training run that left updates out because of ``on_nan``, which steps.
         seconds: wall-clock seconds that carrying out the plan took, over all starts.
     """
 
@@ -184,6 +195,7 @@ class Answers:
     tokens: int
     curves: tuple[Curve, ...]
     hardware: tuple[str, ...]
+    left_out: tuple[LeftOut, ...] = ()
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
@@ -243,6 +255,7 @@ def answer(plan: Plan) -> Answers:
         tokens=plan.tokens,
         curves=_curves(plan, cache),
         hardware=_hardware(plan, cache),
+        left_out=_left_out(plan, cache),
         seconds=spent_seconds(plan),
     )
 
@@ -397,7 +410,7 @@ def _curves(plan: Plan, cache: JobCache, points: int = 100) -> tuple[Curve, ...]
     curves = []
     for job in plan.jobs:
         if job.kind == "train":
-            losses = cache.losses(job.key)
+            losses = _without_gaps(cache.losses(job.key))
             parts = np.array_split(np.arange(len(losses)), min(points, len(losses)))
             curves.append(
                 Curve(
@@ -408,6 +421,20 @@ def _curves(plan: Plan, cache: JobCache, points: int = 100) -> tuple[Curve, ...]
                 )
             )
     return tuple(curves)
+
+
+def _without_gaps(losses: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Losses with those that are not finite, whose update was left out, drawn as straight lines."""
+    steps, good = np.arange(len(losses)), np.isfinite(losses)
+    return np.interp(steps, steps[good], losses[good])
+
+
+def _left_out(plan: Plan, cache: JobCache) -> tuple[LeftOut, ...]:
+    found = []
+    for job in plan.jobs:
+        if job.kind == "train" and (steps := cache.result(job.key).get("left_out")):
+            found.append(LeftOut(job=job.key, seed=job.seed, steps=tuple(steps)))
+    return tuple(found)
 
 
 def _hardware(plan: Plan, cache: JobCache) -> tuple[str, ...]:
