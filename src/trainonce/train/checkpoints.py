@@ -103,6 +103,23 @@ def load(folder: Path) -> State:
         raise CheckpointError(f"{folder} is no whole checkpoint: {error}") from error
 
 
+def is_checkpoint(folder: Path) -> bool:
+    """Whether ``folder`` is one that `save` wrote, whole or not."""
+    return (folder / _MANIFEST).is_file() or (folder / _TENSORS).is_file()
+
+
+def peek(folder: Path) -> dict[str, Any]:
+    """The facts of a checkpoint, without its tensors and without looking for damage.
+
+    Raises:
+        CheckpointError: when they cannot be read.
+    """
+    try:
+        return dict(json.loads((folder / _FACTS).read_text()))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{folder} is no whole checkpoint: {error}") from error
+
+
 @dataclass(frozen=True)
 class Checkpoints:
     """The checkpoints of one run.
@@ -151,7 +168,11 @@ class Checkpoints:
 
 
 def content(folder: Path) -> str:
-    """A hash of all that a checkpoint holds: the one of its manifest, which has one a file."""
+    """A hash of all that a checkpoint holds: the one of its manifest, which has one a file.
+
+    Raises:
+        OSError: when there is no manifest.
+    """
     return checksum(folder / _MANIFEST)
 
 
