@@ -14,6 +14,7 @@ from trainonce.models.build import build
 from trainonce.models.decoder import DecoderSettings
 from trainonce.stream.corpus import Corpus
 from trainonce.stream.stream import TokenStream
+from trainonce.train import guard
 from trainonce.train.checkpoints import Checkpoints
 from trainonce.train.guard import DivergedError
 from trainonce.train.loop import StoppedError, Trained, train
@@ -140,6 +141,62 @@ def test_what_was_left_out_is_resumed_to_the_last_bit(
     with pytest.raises(StoppedError):
         train(half, stream, settings, checkpoints=checkpoints, stop=stop)
     resumed = Poisoned(stream, corpus, (17, 26, 28), "loss")
+    found = train(resumed, stream, settings, checkpoints=checkpoints)
+    assert found.left_out == expected.left_out
+    np.testing.assert_array_equal(found.losses, expected.losses)
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+
+
+@pytest.fixture
+def seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look every 8 steps, as where each look makes a device wait."""
+    monkeypatch.setitem(guard._LOOK_STEPS, "cpu", 8)
+
+
+@pytest.mark.usefixtures("seldom")
+def test_looking_seldom_stops_at_the_same_step_and_saves_nothing_bad(
+    stream: TokenStream, corpus: Corpus, tmp_path: Path
+) -> None:
+    checkpoints = Checkpoints(tmp_path, seconds=-1.0)
+    model = Poisoned(stream, corpus, (17,), "loss")
+    with pytest.raises(DivergedError, match="at step 18; "):
+        train(model, stream, SETTINGS, checkpoints=checkpoints)
+    newest = checkpoints.newest()
+    assert newest is not None
+    assert newest.facts["step"] == 16
+
+
+def test_looking_seldom_skips_the_same_steps(
+    stream: TokenStream, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, often = poisoned(stream, corpus, 5, 6, 21, on_nan=OnNan.SKIP)
+    monkeypatch.setitem(guard._LOOK_STEPS, "cpu", 8)
+    _, found = poisoned(stream, corpus, 5, 6, 21, on_nan=OnNan.SKIP)
+    assert found.left_out == often.left_out
+    np.testing.assert_array_equal(found.losses, often.losses)
+
+
+@pytest.mark.usefixtures("seldom")
+@pytest.mark.parametrize("stopped", [1, 2, 3, 4])
+def test_looking_seldom_a_rewind_is_resumed_to_the_last_bit(
+    stream: TokenStream, corpus: Corpus, tmp_path: Path, stopped: int
+) -> None:
+    """Whenever a checkpoint falls due, it waits for a look, and rewinds happen at looks."""
+    settings = replace(SETTINGS, on_nan=OnNan.REWIND)
+    whole, expected = poisoned(stream, corpus, 11, 26, on_nan=OnNan.REWIND)
+    assert expected.left_out == (*range(10, 16), *range(20, 30))
+    checkpoints = Checkpoints(tmp_path, seconds=1e9)
+    asked: list[int] = []
+
+    def stop() -> bool:
+        asked.append(1)
+        return len(asked) == stopped
+
+    half = Poisoned(stream, corpus, (11, 26), "loss")
+    with pytest.raises(StoppedError):
+        train(half, stream, settings, checkpoints=checkpoints, stop=stop)
+    resumed = Poisoned(stream, corpus, (11, 26), "loss")
     found = train(resumed, stream, settings, checkpoints=checkpoints)
     assert found.left_out == expected.left_out
     np.testing.assert_array_equal(found.losses, expected.losses)

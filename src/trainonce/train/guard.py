@@ -18,7 +18,8 @@ from trainonce.train.state import RunState, rewind
 WINDOW = 16
 MARGIN = 1.0
 PATIENCE = 10
-_LOOK_STEPS = 8
+_LOOK_STEPS = {"cpu": 1}
+_LOOK_STEPS_ELSEWHERE = 8
 _MEND = "a lower learning rate or a longer warm-up usually helps"
 
 
@@ -28,7 +29,7 @@ class DivergedError(RuntimeError):
 
 def look_due(run: RunState, settings: TrainSettings) -> bool:
     """Whether it is time for a `look`: also at the end, and before an anchor is dropped."""
-    every = 1 if run.device.type == "cpu" else _LOOK_STEPS
+    every = _LOOK_STEPS.get(run.device.type, _LOOK_STEPS_ELSEWHERE)
     anchor = settings.on_nan is OnNan.REWIND and run.step % settings.rewind_steps == 0
     return run.step % every == 0 or run.step == settings.steps or anchor
 
