@@ -23,6 +23,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from trainonce.methods.registry import methods
 from trainonce.models.decoder import Decoder
 from trainonce.run import cache, execute, worker
 from trainonce.tasks import language
@@ -31,7 +32,15 @@ from trainonce.train import checkpoints
 from trainonce.train.settings import CheckpointSettings
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["trainonce.run.execute", "trainonce.run.pool", "harness"])
+CONTEXT.set_forkserver_preload(
+    [
+        "pytest",
+        "torch._dynamo",  # which an optimizer imports at its first step
+        "trainonce.run.execute",
+        "trainonce.run.pool",
+        *(known.cls.__module__ for known in methods().values()),
+    ]
+)
 
 EVERY = CheckpointSettings(steps=5)
 Patch = Callable[[pytest.MonkeyPatch], None]
