@@ -11,6 +11,8 @@ from trainonce.plan.planner import plan
 from trainonce.plan.power import detectable_effect
 from trainonce.study.load import load
 from trainonce.study.problems import StudyError
+from trainonce.tasks.language import TrainSpec
+from trainonce.train.settings import CheckpointSettings, TrainSettings
 
 HEAD = """\
 study: Tiny
@@ -43,7 +45,7 @@ def planned(tmp_path: Path, home: Path, corpus: Path, *questions: str, **changes
     return plan(load(file), home)
 
 
-HEAD_VALUES = {"allow_changed": "20%", "length": "160 steps", "seeds": "[1, 2]"}
+HEAD_VALUES = {"batch": "4", "allow_changed": "20%", "length": "160 steps", "seeds": "[1, 2]"}
 
 
 def keys(found: Plan, role: Role) -> set[str]:
@@ -198,6 +200,34 @@ def test_a_corpus_that_is_too_small_is_a_problem_of_the_recipe(tmp_path: Path, h
     with pytest.raises(StudyError) as error:
         planned(tmp_path, home, tiny, MEMORY)
     assert error.value.problems[0].field == "recipe.data.corpus"
+
+
+def test_when_a_run_saves_its_state_is_in_no_key(
+    tmp_path: Path, home: Path, documents_file: Path
+) -> None:
+    plain = planned(tmp_path, home, documents_file, MEMORY)
+    often = planned(
+        tmp_path, home, documents_file, MEMORY, batch="4\n  checkpoints: {every: 5 steps, keep: 9}"
+    )
+    assert often.checkpoints == CheckpointSettings(seconds=0.0, steps=5, keep=9)
+    assert often.hash == plain.hash
+
+
+@pytest.mark.parametrize("line", ["accumulate: 2", "on_nan: skip", "on_nan: rewind"])
+def test_what_changes_a_result_is_in_every_key(
+    tmp_path: Path, home: Path, documents_file: Path, line: str
+) -> None:
+    plain = planned(tmp_path, home, documents_file, MEMORY)
+    other = planned(tmp_path, home, documents_file, MEMORY, batch=f"4\n  {line}")
+    assert not {job.key for job in plain.jobs} & {job.key for job in other.jobs}
+
+
+def test_settings_that_came_later_leave_the_keys_of_cached_jobs_as_they_were() -> None:
+    """The key that the release before `accumulate` and `on_nan` gave this very job."""
+    spec = TrainSpec(
+        corpus="a", sequence=64, model="nano", train=TrainSettings(steps=10, batch=4), seed=1
+    )
+    assert spec.key == "eabf6089749cbf9b34a1"
 
 
 def test_the_detectable_effect_is_found_with_the_power_it_says() -> None:

@@ -190,7 +190,10 @@ def test_a_job_that_fails_says_why_and_keeps_what_is_done(
     found = study.plan()
     (train_tokens,) = tmp_path.glob("corpora/*/train.tokens")
     train_tokens.unlink()
-    with pytest.raises(JobFailedError, match=r"(?s)seed \d.*FileNotFoundError.*train.tokens"):
+    with pytest.raises(
+        JobFailedError,
+        match=r"(?s)seed \d.*train.tokens has gone.*run the study again, which prepares",
+    ):
         carry_out(found)
     with pytest.raises(RuntimeError, match="not finished: run it first"):
         _ = study.answers

@@ -81,3 +81,16 @@ def test_what_cannot_be_had_is_named(settings: DataSettings, home: Path, tmp_pat
     single.write_text('{"text": "just one document"}')
     with pytest.raises(CorpusError, match="no document falls into the split"):
         prepare(replace(settings, corpus=CorpusSource(name=str(single))), home)
+
+
+@pytest.mark.parametrize("name", ["train.tokens", "source.bounds.npy", "corpus.json"])
+def test_a_file_that_has_gone_is_named_and_written_anew(
+    settings: DataSettings, tmp_path: Path, name: str
+) -> None:
+    whole = prepare(settings, tmp_path)
+    expected = {file.name: file.read_bytes() for file in whole.folder.iterdir()}
+    (whole.folder / name).unlink()
+    with pytest.raises(CorpusError, match=f"{name} has gone or was cut short; run the study again"):
+        Corpus(whole.folder).split("train")
+    again = prepare(settings, tmp_path)
+    assert {file.name: file.read_bytes() for file in again.folder.iterdir()} == expected

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from trainonce.study.load import load, placebo
 from trainonce.study.problems import StudyError
 from trainonce.study.templates import TEMPLATES, study_text
 from trainonce.train.schedules import Cosine, WarmupStableDecay
+from trainonce.train.settings import CheckpointSettings, OnNan
 
 GOOD = """\
 study: A title
@@ -164,6 +166,34 @@ BROKEN: dict[str, tuple[str, str, int, str, str]] = {
         "recipe.schedule.decay",
         "found '20%'; belongs to wsd",
     ),
+    "parts of a batch that are not equal": (
+        "  batch: 4",
+        "  batch: 4\n  accumulate: 3",
+        10,
+        "recipe.accumulate",
+        "found 3; a divisor of the batch, which has 4 sequences",
+    ),
+    "an answer to NaN that there is not": (
+        "batch: 4",
+        "on_nan: ignore\n  batch: 4",
+        9,
+        "recipe.on_nan",
+        "found 'ignore'; input should be 'stop', 'skip' or 'rewind'",
+    ),
+    "a time without its unit": (
+        "batch: 4",
+        "checkpoints: {every: 15}\n  batch: 4",
+        9,
+        "recipe.checkpoints.every",
+        "found 15; a time or a number of steps, such as '15 s', '5 min' or '500 steps'",
+    ),
+    "no checkpoint kept": (
+        "batch: 4",
+        "checkpoints: {keep: 0}\n  batch: 4",
+        9,
+        "recipe.checkpoints.keep",
+        "greater than or equal to 1",
+    ),
     "the same seed twice": (
         "seeds: [1, 2]",
         "seeds: [1, 1]",
@@ -252,6 +282,26 @@ def test_numbers_and_names(tmp_path: Path) -> None:
     assert recipe.schedule == Cosine(warmup=0.1, floor=0.2)
     assert recipe.seeds == (7,)
     assert recipe.allow_changed == 0.08
+
+
+@pytest.mark.parametrize(
+    ("every", "settings"),
+    [
+        ("20 s", CheckpointSettings(seconds=20.0)),
+        ("1.5 min", CheckpointSettings(seconds=90.0)),
+        ("250 steps", CheckpointSettings(seconds=0.0, steps=250)),
+    ],
+)
+def test_what_a_run_does_about_faults(
+    tmp_path: Path, every: str, settings: CheckpointSettings
+) -> None:
+    plain = load(write(tmp_path, GOOD)).recipe
+    assert (plain.on_nan, plain.accumulate) == (OnNan.STOP, 1)
+    assert plain.checkpoints == CheckpointSettings()
+    lines = f"accumulate: 2\n  on_nan: rewind\n  checkpoints: {{every: {every}, keep: 4}}\n"
+    recipe = load(write(tmp_path, GOOD.replace("batch: 4", lines + "  batch: 4"))).recipe
+    assert (recipe.on_nan, recipe.accumulate) == (OnNan.REWIND, 2)
+    assert recipe.checkpoints == replace(settings, keep=4)
 
 
 def test_paths_are_read_from_the_studys_own_folder(tmp_path: Path) -> None:

@@ -1,79 +1,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from trainonce.methods.data.insertion.memorization import Memorization
 from trainonce.models.build import build
 from trainonce.models.decoder import DecoderSettings
 from trainonce.stream.corpus import Corpus
 from trainonce.stream.stream import TokenStream
-from trainonce.train.checkpoints import Checkpoints
-from trainonce.train.loop import (
-    DivergedError,
-    Progress,
-    StoppedError,
-    adamw,
-    token_losses,
-    train,
-)
-from trainonce.train.schedules import Cosine, Schedule, WarmupStableDecay
+from trainonce.train.clock import Progress
+from trainonce.train.guard import DivergedError
+from trainonce.train.loop import adamw, token_losses, train
 from trainonce.train.settings import AdamWSettings, TrainSettings
 
 SHAPE = DecoderSettings(width=16, layers=1, heads=2, kv_heads=1)
 SETTINGS = TrainSettings(steps=40, batch=4, optimizer=AdamWSettings(lr=1e-2))
 
 
-class WithDropout(nn.Module):
-    """A model that draws random numbers while it trains."""
-
-    def __init__(self, vocabulary: int) -> None:
-        super().__init__()
-        self.inner = build(SHAPE, vocabulary, seed=1)
-        self.dropout = nn.Dropout(0.1)
-
-    def forward(self, tokens_BT: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.dropout(self.inner(tokens_BT))
-        return logits
-
-
-def fresh(corpus: Corpus, dropout: bool = False) -> nn.Module:
-    torch.manual_seed(5)
-    size = corpus.tokenizer.size
-    return WithDropout(size) if dropout else build(SHAPE, size, seed=1)
-
-
-@pytest.mark.parametrize("schedule", [WarmupStableDecay(), Cosine()])
-@pytest.mark.parametrize("dropout", [False, True])
-def test_stopped_and_resumed_is_the_same_to_the_last_bit(
-    stream: TokenStream, corpus: Corpus, tmp_path: Path, schedule: Schedule, dropout: bool
-) -> None:
-    treatment = Memorization(doses=(0, 8), passages=0, canaries=2, tokens=16)
-    stream = treatment(replace(stream, rows=160).keyed("q"))
-    settings = replace(SETTINGS, schedule=schedule)
-    whole = fresh(corpus, dropout)
-    expected = train(whole, stream, settings)
-
-    checkpoints = Checkpoints(tmp_path, seconds=0.0)
-    seen: list[int] = []
-
-    def stop_at_17() -> bool:
-        seen.append(1)
-        return len(seen) == 17
-
-    with pytest.raises(StoppedError, match="after step 17 of 40"):
-        train(fresh(corpus, dropout), stream, settings, checkpoints=checkpoints, stop=stop_at_17)
-    torch.manual_seed(99)  # whatever happened in between
-    resumed = fresh(corpus, dropout)
-    found = train(resumed, stream, settings, checkpoints=checkpoints)
-    np.testing.assert_array_equal(found.losses, expected.losses)
-    for name, tensor in whole.state_dict().items():
-        assert torch.equal(tensor, resumed.state_dict()[name]), name
+def fresh(corpus: Corpus) -> nn.Module:
+    return build(SHAPE, corpus.tokenizer.size, seed=1)
 
 
 def test_a_literal_loop_gives_the_same_losses(stream: TokenStream, corpus: Corpus) -> None:

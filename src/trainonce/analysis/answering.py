@@ -6,9 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
-from trainonce.analysis.answers import Answer, Answers, Curve, DoseAnswer, Group, OutcomeAnswer
+from trainonce.analysis.answers import (
+    Answer,
+    Answers,
+    Curve,
+    DoseAnswer,
+    Group,
+    LeftOut,
+    OutcomeAnswer,
+)
 from trainonce.analysis.effects import Estimate, Sample, difference, holm, mean, trend
 from trainonce.analysis.verdicts import verdict
 from trainonce.methods.registry import Outcome, probe_of
@@ -49,6 +58,7 @@ def answer(plan: Plan) -> Answers:
         tokens=plan.tokens,
         curves=_curves(plan, cache),
         hardware=_hardware(plan, cache),
+        left_out=_left_out(plan, cache),
         seconds=spent_seconds(plan),
     )
 
@@ -209,7 +219,7 @@ def _curves(plan: Plan, cache: JobCache, points: int = 100) -> tuple[Curve, ...]
     curves = []
     for job in plan.jobs:
         if job.kind == "train":
-            losses = cache.losses(job.key)
+            losses = _without_gaps(cache.losses(job.key))
             parts = np.array_split(np.arange(len(losses)), min(points, len(losses)))
             curves.append(
                 Curve(
@@ -220,6 +230,20 @@ def _curves(plan: Plan, cache: JobCache, points: int = 100) -> tuple[Curve, ...]
                 )
             )
     return tuple(curves)
+
+
+def _without_gaps(losses: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Losses with those that are not finite, whose update was left out, drawn as straight lines."""
+    steps, good = np.arange(len(losses)), np.isfinite(losses)
+    return np.interp(steps, steps[good], losses[good])
+
+
+def _left_out(plan: Plan, cache: JobCache) -> tuple[LeftOut, ...]:
+    found = []
+    for job in plan.jobs:
+        if job.kind == "train" and (steps := cache.result(job.key).get("left_out")):
+            found.append(LeftOut(job=job.key, seed=job.seed, steps=tuple(steps)))
+    return tuple(found)
 
 
 def _hardware(plan: Plan, cache: JobCache) -> tuple[str, ...]:

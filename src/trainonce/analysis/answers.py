@@ -141,6 +141,15 @@ class Curve:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """The steps whose update a training run left out, counted from 1."""
+
+    job: str
+    seed: int
+    steps: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Answers:
     """The answers of a study.
 
@@ -159,6 +168,7 @@ class Answers:
         tokens: that one training run reads.
         curves: training losses.
         hardware: where the jobs ran.
+        left_out: for each training run that left updates out because of ``on_nan``, which steps.
         seconds: wall-clock seconds that carrying out the plan took, over all starts.
     """
 
@@ -176,6 +186,7 @@ class Answers:
     tokens: int
     curves: tuple[Curve, ...]
     hardware: tuple[str, ...]
+    left_out: tuple[LeftOut, ...] = ()
     seconds: float
 
     def to_json(self) -> dict[str, Any]:

@@ -171,6 +171,36 @@ def methods(
 
 
 @app.command()
+def inspect(
+    target: Annotated[
+        str, typer.Argument(help="A checkpoint's folder, a job's key, or the start of one.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Say what a checkpoint or a job is: step, tokens and insertions seen, parents, hash.
+
+    Ends with 1 when a checksum does not hold.
+    """
+    from trainonce.cli.console import FAILED, WRONG, errors, show, show_json
+    from trainonce.report.inspection import inspection_view
+    from trainonce.run.inspection import TargetError
+    from trainonce.run.inspection import inspect as look_at
+    from trainonce.stream.home import home
+
+    try:
+        found = look_at(target, home())
+    except TargetError as error:
+        errors().print(str(error), markup=False, soft_wrap=True)
+        raise typer.Exit(WRONG) from None
+    if as_json:
+        show_json(found.to_json())
+    else:
+        show(inspection_view(found))
+    if found.damage:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
 def doctor(as_json: AsJson = False) -> None:
     """Look at this machine: Python, torch, cores, memory, disk, caches, the fastest precision.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -38,11 +40,17 @@ def errors() -> Console:
 @contextmanager
 def exit_codes() -> Iterator[None]:
     """Turn what can go wrong into a message and the exit code that belongs to it."""
+    first = True
 
     def terminate(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal first
+        if first:  # not through a console, whose lock this may have interrupted
+            os.write(2, b"\nStopping: what is running saves its state. Again leaves at once.\n")
+        first = False
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, terminate)
+    signal.signal(signal.SIGINT, terminate)
     try:
         yield
     except StudyError as error:
@@ -54,6 +62,18 @@ def exit_codes() -> Iterator[None]:
     except JobFailedError as error:
         errors().print("[bold red]A job failed.[/] What is finished stays; run again to go on.")
         errors().print(escape(str(error)), soft_wrap=True, highlight=False)
+        raise typer.Exit(FAILED) from None
+    except OSError as error:
+        errors().print(
+            "[bold red]The system refused.[/] What is finished stays; run again to go on."
+        )
+        errors().print(escape(str(error)), soft_wrap=True, highlight=False)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            errors().print(
+                "The disk is full: free some space, or move the cache to a larger disk and name it "
+                "in TRAINONCE_HOME.",
+                highlight=False,
+            )
         raise typer.Exit(FAILED) from None
     except KeyboardInterrupt:
         errors().print("\nStopped. What is finished or saved stays; run again to go on.")

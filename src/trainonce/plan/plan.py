@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 from trainonce.study.load import Question
 from trainonce.tasks.language import MeasureSpec, Spec
+from trainonce.train.settings import CheckpointSettings
 
 
 class Strategy(StrEnum):
@@ -113,6 +114,7 @@ class Plan:
         changed_share: share of them that insertions replace, over the seeds' mean.
         allow_changed: the largest share that the study allows.
         one_run_a_question: what the same questions cost when each trains its own run.
+        checkpoints: when runs save their state; no result depends on it.
     """
 
     study: str
@@ -125,6 +127,7 @@ class Plan:
     changed_share: float
     allow_changed: float
     one_run_a_question: float
+    checkpoints: CheckpointSettings = field(default_factory=CheckpointSettings)
 
     @property
     def run_equivalents(self) -> float:

@@ -60,6 +60,7 @@ def plan(study: StudyDefinition, home: Path, progress: Progress | None = None) -
         tokens=recipe.tokens,
         changed_share=sum(t.stream.changed_share for t in trunks.values()) / len(trunks),
         allow_changed=recipe.allow_changed,
+        checkpoints=recipe.checkpoints,
         one_run_a_question=len(study.questions)
         + sum(job.run_equivalents for job in jobs if job.role is Role.ANSWER),
     )
@@ -117,6 +118,8 @@ def _train_spec(study: StudyDefinition, corpus: Corpus, seed: int, home: Path) -
             schedule=recipe.schedule,
             clip=recipe.clip,
             precision=resolve(recipe.precision, device, home),
+            accumulate=recipe.accumulate,
+            on_nan=recipe.on_nan,
         ),
         seed=seed,
         device=device.type,

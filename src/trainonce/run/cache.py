@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from torch import Tensor
 
 from trainonce.sites import Measurement
 from trainonce.tasks.language import MeasureSpec, Spec, TrainSpec
+from trainonce.train.checkpoints import checksum, saving
 
 _RESULT = "result.json"
 _ROWS = "measurements.parquet"
@@ -86,17 +89,24 @@ class JobCache:
         losses: npt.NDArray[np.float64],
         facts: dict[str, Any],
     ) -> None:
-        """Keep a trained model; its checkpoints go."""
-        folder = self._fresh(spec.key)
-        save_file(weights, folder / _WEIGHTS)
-        np.save(folder / _LOSSES, losses, allow_pickle=False)
-        self._finish(spec, folder, facts)
+        """Keep a trained model; its checkpoints go.
+
+        Raises:
+            SaveError: when it cannot be written; the checkpoints stay then.
+        """
+        size = losses.nbytes + sum(tensor.nbytes for tensor in weights.values())
+        with self._result(spec, facts, size) as folder:
+            save_file(weights, folder / _WEIGHTS)
+            np.save(folder / _LOSSES, losses, allow_pickle=False)
 
     def finish_measuring(
         self, spec: MeasureSpec, rows: Sequence[Measurement], facts: dict[str, Any]
     ) -> None:
-        """Keep the rows of a probe."""
-        folder = self._fresh(spec.key)
+        """Keep the rows of a probe.
+
+        Raises:
+            SaveError: when they cannot be written.
+        """
         own = {
             "job": spec.key,
             "step": spec.trained.train.steps,
@@ -105,23 +115,27 @@ class JobCache:
             "question": spec.treated.question if spec.treated else "",
         }
         frame = pl.DataFrame([{**own, **asdict(row)} for row in rows], schema=COLUMNS)
-        frame.write_parquet(folder / _ROWS)
-        self._finish(spec, folder, facts)
+        table = io.BytesIO()
+        frame.write_parquet(table)
+        with self._result(spec, facts, len(table.getbuffer())) as folder:
+            (folder / _ROWS).write_bytes(table.getbuffer())
 
-    def _fresh(self, key: str) -> Path:
-        folder = self.work(key) / "result"
+    @contextmanager
+    def _result(self, spec: Spec, facts: dict[str, Any], size: int) -> Iterator[Path]:
+        """A fresh folder to write a result of ``size`` bytes to, which then becomes the job's."""
+        folder = self.work(spec.key) / "result"
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        return folder
-
-    def _finish(self, spec: Spec, folder: Path, facts: dict[str, Any]) -> None:
-        described = TypeAdapter(type(spec)).dump_python(spec, mode="json")
-        text = json.dumps({"spec": described, **facts}, indent=1)
-        (folder / _RESULT).write_text(text, encoding="utf-8")
-        for file in folder.iterdir():
-            _flush(file)
-        shutil.rmtree(self.folder(spec.key), ignore_errors=True)
-        folder.replace(self.folder(spec.key))
+        with saving(folder, size):
+            folder.mkdir(parents=True)
+            yield folder
+            described = TypeAdapter(type(spec)).dump_python(spec, mode="json")
+            sums = {file.name: checksum(file) for file in sorted(folder.iterdir())}
+            text = json.dumps({"spec": described, "files": sums, **facts}, indent=1)
+            (folder / _RESULT).write_text(text, encoding="utf-8")
+            for file in folder.iterdir():
+                _flush(file)
+            shutil.rmtree(self.folder(spec.key), ignore_errors=True)
+            folder.replace(self.folder(spec.key))
         shutil.rmtree(self.work(spec.key), ignore_errors=True)
 
 

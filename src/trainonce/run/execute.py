@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import filelock
 import torch
+from pydantic import TypeAdapter
 
 from trainonce.run.cache import JobCache
 from trainonce.stream.corpus import Corpus
@@ -22,25 +25,74 @@ from trainonce.tasks.language import (
     untrained,
 )
 from trainonce.train.checkpoints import Checkpoints
-from trainonce.train.loop import Progress, load_weights, weights
+from trainonce.train.clock import Progress
+from trainonce.train.loop import StoppedError
+from trainonce.train.settings import CheckpointSettings
+from trainonce.train.state import load_weights, weights
 
 CHECKPOINT_SECONDS = "TRAINONCE_CHECKPOINT_SECONDS"
 
 
+_POLL_SECONDS = 0.1
+
+
 def execute(
-    spec: Spec, home: Path, report: Callable[[Progress], None], stop: Callable[[], bool]
+    spec: Spec,
+    home: Path,
+    report: Callable[[Progress], None],
+    stop: Callable[[], bool],
+    settings: CheckpointSettings | None = None,
 ) -> None:
-    """Run a job unless it is finished; when another process is running it, wait for that one."""
+    """Run a job unless it is finished; when another process is running it, wait for that one.
+
+    Args:
+        spec: the job.
+        home: where corpora and jobs are kept.
+        report: told how far a training run is.
+        stop: asked again and again whether to save and stop.
+        settings: when a run saves its state.
+
+    Raises:
+        StoppedError: when ``stop`` said so.
+    """
     cache = JobCache(home)
-    with cache.lock(spec.key):
+    with _held(cache.lock(spec.key), stop):
         if cache.done(spec.key):
             return
         torch.set_num_threads(_threads(spec))
         start = time.monotonic()
         if isinstance(spec, TrainSpec):
-            _train(spec, cache, report, stop, start)
+            checkpoints = _checkpoints(spec, cache, settings or CheckpointSettings())
+            _train(spec, cache, checkpoints, report, stop, start)
         else:
-            _measure(spec, cache, start)
+            _measure(spec, cache, stop, start)
+
+
+@contextmanager
+def _held(lock: filelock.BaseFileLock, stop: Callable[[], bool]) -> Iterator[None]:
+    """Hold ``lock``, which may take as long as another process runs the job."""
+    while True:
+        if stop():
+            raise StoppedError("stopped before the job began")
+        with suppress(filelock.Timeout):
+            lock.acquire(timeout=0)
+            break
+        time.sleep(_POLL_SECONDS)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _checkpoints(spec: TrainSpec, cache: JobCache, settings: CheckpointSettings) -> Checkpoints:
+    described = TypeAdapter(TrainSpec).dump_python(spec, mode="json")
+    return Checkpoints(
+        cache.work(spec.key) / "checkpoints",
+        keep=settings.keep,
+        seconds=float(os.environ.get(CHECKPOINT_SECONDS, settings.seconds)),
+        steps=settings.steps,
+        facts={"job": spec.key, "spec": described},
+    )
 
 
 def _threads(spec: Spec) -> int:
@@ -50,21 +102,22 @@ def _threads(spec: Spec) -> int:
 def _train(
     spec: TrainSpec,
     cache: JobCache,
+    checkpoints: Checkpoints,
     report: Callable[[Progress], None],
     stop: Callable[[], bool],
     start: float,
 ) -> None:
-    seconds = float(os.environ.get(CHECKPOINT_SECONDS, Checkpoints.seconds))
-    checkpoints = Checkpoints(cache.work(spec.key) / "checkpoints", seconds=seconds)
     model, trained = run_training(spec, _corpus(spec, cache), checkpoints, report, stop)
-    cache.finish_training(spec, weights(model), trained.losses, _facts(start))
+    left_out = [step + 1 for step in trained.left_out]
+    facts = {**_facts(start), "left_out": left_out}
+    cache.finish_training(spec, weights(model), trained.losses, facts)
 
 
-def _measure(spec: MeasureSpec, cache: JobCache, start: float) -> None:
+def _measure(spec: MeasureSpec, cache: JobCache, stop: Callable[[], bool], start: float) -> None:
     corpus = _corpus(spec.trained, cache)
     model = untrained(spec.trained, corpus)
     load_weights(model, cache.weights(spec.trained.key))
-    rows = run_measurement(spec, model, corpus)
+    rows = run_measurement(spec, model, corpus, stop)
     cache.finish_measuring(spec, rows, _facts(start))
 
 

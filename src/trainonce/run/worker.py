@@ -1,7 +1,8 @@
 """A worker process: job specs come in as lines of JSON, and events go out as such.
 
 It ends when its standard input closes, so that no worker outlives the command that started it,
-however that one ended. A training run then saves its state first.
+however that one ended, and when it is told to (SIGTERM). A training run then saves its state first,
+a measurement stops at its next pass through the model, and what has not begun is left at once.
 """
 
 from __future__ import annotations
@@ -13,41 +14,65 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any, TextIO
 
 _GRACE_SECONDS = 20.0
+_TERMINATED = 128 + signal.SIGTERM
 
 
 def main() -> None:
     """Work until standard input closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command, which tells us
     events = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever a library prints must not end up between the events
     home = Path(sys.argv[1])
-    jobs: queue.Queue[str | None] = queue.Queue()
-    closing = threading.Event()
-    threading.Thread(target=_listen, args=(jobs, closing), daemon=True).start()
-    while (line := jobs.get()) is not None:
-        _work(json.loads(line), home, events, closing)
+    jobs: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    closing, working, told = threading.Event(), threading.Event(), threading.Event()
+
+    def close() -> None:
+        closing.set()
+        if not working.is_set():  # nothing has begun, so there is nothing to save
+            os._exit(_TERMINATED if told.is_set() else 0)
+        jobs.put(None)
+        last_resort = threading.Timer(_GRACE_SECONDS, os._exit, [1])
+        last_resort.daemon = True
+        last_resort.start()
+
+    def terminate(_signal: int, _frame: FrameType | None) -> None:
+        told.set()
+        close()
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command, which tells us
+    signal.signal(signal.SIGTERM, terminate)
+    threading.Thread(target=_listen, args=(jobs, close), daemon=True).start()
+    while (line := jobs.get()) is not None and not closing.is_set():
+        _work(json.loads(line), home, events, closing, working)
+    if told.is_set():
+        sys.exit(_TERMINATED)
 
 
-def _listen(jobs: queue.Queue[str | None], closing: threading.Event) -> None:
+def _listen(jobs: queue.SimpleQueue[str | None], close: Callable[[], None]) -> None:
     for line in sys.stdin:
         jobs.put(line)
-    closing.set()
-    jobs.put(None)
-    last_resort = threading.Timer(_GRACE_SECONDS, os._exit, [1])
-    last_resort.daemon = True
-    last_resort.start()
+    close()
 
 
-def _work(message: dict[str, Any], home: Path, events: TextIO, closing: threading.Event) -> None:
+def _work(
+    message: dict[str, Any],
+    home: Path,
+    events: TextIO,
+    closing: threading.Event,
+    working: threading.Event,
+) -> None:
     from pydantic import TypeAdapter
 
     from trainonce.run.execute import execute
     from trainonce.tasks.language import Spec
-    from trainonce.train.loop import Progress, StoppedError
+    from trainonce.train.clock import Progress
+    from trainonce.train.loop import StoppedError
+    from trainonce.train.settings import CheckpointSettings
 
     def tell(event: str, **facts: Any) -> None:
         if not closing.is_set():
@@ -59,7 +84,10 @@ def _work(message: dict[str, Any], home: Path, events: TextIO, closing: threadin
     key = message["key"]
     try:
         spec: Spec = TypeAdapter(Spec).validate_python(message["spec"])
-        execute(spec, home, report, closing.is_set)
+        settings = TypeAdapter(CheckpointSettings).validate_python(message["checkpoints"])
+        working.set()
+        tell("began")
+        execute(spec, home, report, closing.is_set, settings)
     except StoppedError:
         return
     except Exception as error:
@@ -67,6 +95,8 @@ def _work(message: dict[str, Any], home: Path, events: TextIO, closing: threadin
         tell("failed", error=f"{type(error).__name__}: {error}")
     else:
         tell("done")
+    finally:
+        working.clear()
 
 
 if __name__ == "__main__":

@@ -81,11 +81,34 @@ class Corpus:
         return from_hugging_face(named) if named else load_bpe(self.folder / "tokenizer.json")
 
     def split(self, name: str) -> Split:
-        """The memory-mapped tokens of ``train``, ``source`` or ``heldout``."""
+        """The memory-mapped tokens of ``train``, ``source`` or ``heldout``.
+
+        Raises:
+            CorpusError: when a file has gone or was cut short.
+        """
+        if harmed := self.harmed():
+            raise CorpusError(
+                f"{harmed} has gone or was cut short; run the study again, which prepares the "
+                "tokens anew"
+            )
         return Split(
             np.memmap(self.folder / f"{name}.tokens", dtype=self.facts["dtype"], mode="r"),
             np.load(self.folder / f"{name}.bounds.npy"),
         )
+
+    def harmed(self) -> Path | None:
+        """A file of this corpus that is not there or does not have its size, or None."""
+        described = self.folder / "corpus.json"
+        if not described.is_file():
+            return described
+        width = np.dtype(self.facts["dtype"]).itemsize
+        for name in SPLITS:
+            tokens, bounds = self.folder / f"{name}.tokens", self.folder / f"{name}.bounds.npy"
+            if not bounds.is_file():
+                return bounds
+            if not tokens.is_file() or tokens.stat().st_size != self.facts["tokens"][name] * width:
+                return tokens
+        return None
 
     @cached_property
     def train(self) -> Split:
@@ -122,9 +145,10 @@ def prepare(settings: DataSettings, home: Path, progress: Progress | None = None
     folder = home / "corpora" / name
     folder.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(folder.with_suffix(".lock")):
-        if not (folder / "corpus.json").is_file():
+        if Corpus(folder).harmed():
             temporary = folder.with_suffix(".tmp")
             shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
             temporary.mkdir()
             facts = _write(temporary, texts, tokenizer, settings.heldout, say)
             facts |= {"fingerprint": name, "tokenizer": None if trained else settings.tokenizer}

@@ -22,7 +22,7 @@ from trainonce.study.problems import Place, Problem, StudyError, nearest
 from trainonce.study.schema import AA, QuestionKeys, RecipeKeys, StudyKeys
 from trainonce.study.yaml_lines import Document, parse
 from trainonce.train.schedules import Schedule
-from trainonce.train.settings import AdamWSettings
+from trainonce.train.settings import AdamWSettings, CheckpointSettings, OnNan
 
 _DIRECTIONS = {"increase": 1, "decrease": -1, "change": 0}
 _MARKS = 2  # an insertion opens and closes with the end-of-text token
@@ -30,7 +30,10 @@ _MARKS = 2  # an insertion opens and closes with the end-of-text token
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Model, data, optimizer, schedule and length of a base run, run once at each seed."""
+    """Model, data, optimizer, schedule and length of a base run, run once at each seed.
+
+    No result depends on ``checkpoints``, which says when a run saves its state.
+    """
 
     data: DataSettings
     model: str | DecoderSettings
@@ -40,6 +43,9 @@ class Recipe:
     steps: int
     clip: float
     precision: str
+    accumulate: int
+    on_nan: OnNan
+    checkpoints: CheckpointSettings
     seeds: tuple[int, ...]
     allow_changed: float
 
@@ -275,6 +281,9 @@ def _recipe(document: Document, keys: RecipeKeys) -> Recipe:
         steps=keys.length.steps(keys.batch, keys.data.sequence),
         clip=keys.clip,
         precision=keys.precision,
+        accumulate=keys.accumulate,
+        on_nan=keys.on_nan,
+        checkpoints=keys.checkpoints.resolved(),
         seeds=tuple(keys.seeds),
         allow_changed=keys.allow_changed,
     )

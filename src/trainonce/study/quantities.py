@@ -1,4 +1,4 @@
-"""Numbers with units, as users write them: ``2000 steps``, ``1.6M tokens``, ``5%``."""
+"""Numbers with units, as users write them: ``2000 steps``, ``1.6M tokens``, ``5%``, ``15 s``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pydantic import BeforeValidator
 
 _LENGTH = re.compile(r"([\d_.]+)\s*([kKMBG]?)\s*(steps|tokens)")
 _FACTORS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9}
+_EVERY = re.compile(r"([\d_]+)\s*steps|([\d.]+)\s*(s|min|h)")
+_SECONDS = {"s": 1, "min": 60, "h": 3600}
 _PERCENT = re.compile(r"([\d.]+)\s*%")
 
 
@@ -25,6 +27,25 @@ class Length:
         if self.unit == "steps":
             return self.amount
         return max(1, round(self.amount / (batch * sequence)))
+
+
+@dataclass(frozen=True)
+class Every:
+    """How often something is done: in ``seconds``, or in ``steps`` where these are given."""
+
+    seconds: float
+    steps: int | None = None
+
+
+def _every(value: Any) -> Every:
+    match = _EVERY.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError("a time or a number of steps, such as '15 s', '5 min' or '500 steps'")
+    if match[1] is not None:
+        if not (steps := int(match[1])):
+            raise ValueError("at least one step")
+        return Every(0.0, steps)
+    return Every(float(match[2]) * _SECONDS[match[3]])
 
 
 def _length(value: Any) -> Length:
@@ -50,4 +71,5 @@ def _share(value: Any) -> float:
 
 
 LengthField = Annotated[Length, BeforeValidator(_length)]
+EveryField = Annotated[Every, BeforeValidator(_every)]
 Share = Annotated[float, BeforeValidator(_share)]

@@ -18,9 +18,9 @@ from pydantic import (
 from trainonce.models.decoder import DecoderSettings
 from trainonce.sites import SettingError
 from trainonce.stream.corpora import looks_like_a_path
-from trainonce.study.quantities import Length, LengthField, Share
+from trainonce.study.quantities import Every, EveryField, Length, LengthField, Share
 from trainonce.train.schedules import Cosine, Schedule, WarmupStableDecay
-from trainonce.train.settings import AdamWSettings
+from trainonce.train.settings import AdamWSettings, CheckpointSettings, OnNan
 
 AA = "aa"
 """The id of the A/A question, which every study has unasked."""
@@ -148,6 +148,19 @@ class ScheduleKeys(_Strict):
         return Cosine(**given) if self.name == "cosine" else WarmupStableDecay(**given)
 
 
+class CheckpointKeys(_Strict):
+    """``recipe.checkpoints``: how often a run saves its state, and how many of these it keeps."""
+
+    every: EveryField = Every(CheckpointSettings.seconds)
+    keep: Annotated[int, Field(ge=1)] = CheckpointSettings.keep
+
+    def resolved(self) -> CheckpointSettings:
+        """The settings."""
+        return CheckpointSettings(
+            seconds=self.every.seconds, steps=self.every.steps, keep=self.keep
+        )
+
+
 class RecipeKeys(_Strict):
     """``recipe``: model, data, optimizer, schedule and length of the base run."""
 
@@ -156,9 +169,12 @@ class RecipeKeys(_Strict):
     optimizer: Annotated[OptimizerKeys, _named("name")] = OptimizerKeys()
     schedule: Annotated[ScheduleKeys, _named("name")] = ScheduleKeys()
     batch: Annotated[int, Field(ge=1)] = 8
+    accumulate: Annotated[int, Field(ge=1)] = 1
     length: LengthField = Length(2000, "steps")
     clip: Annotated[float, Field(gt=0)] = 1.0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    on_nan: OnNan = OnNan.STOP
+    checkpoints: CheckpointKeys = CheckpointKeys()
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [1]
     allow_changed: Share = 0.02
 
@@ -173,6 +189,13 @@ class RecipeKeys(_Strict):
         if len(set(seeds)) != len(seeds):
             raise ValueError("different seeds: the same one twice is the same run twice")
         return seeds
+
+    @model_validator(mode="after")
+    def _parts_of_a_batch_are_equal(self) -> RecipeKeys:
+        if self.batch % self.accumulate:
+            message = f"a divisor of the batch, which has {self.batch} sequences"
+            raise SettingError("accumulate", message)
+        return self
 
 
 class TreatmentKeys(BaseModel):

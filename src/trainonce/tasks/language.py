@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,12 +25,21 @@ from trainonce.stream.corpus import Corpus
 from trainonce.stream.keys import stable_hash
 from trainonce.stream.stream import TokenStream
 from trainonce.train.checkpoints import Checkpoints
-from trainonce.train.loop import Progress, Trained, train
+from trainonce.train.clock import Progress
+from trainonce.train.loop import StoppedError, Trained, train
 from trainonce.train.settings import TrainSettings
 
 HELDOUT_PROBE = "heldout_loss"
 ENGINE = 1
 """Raised when the same spec gives other bits than before, so that no cached job is reused."""
+
+_LATER_SETTINGS = {
+    field.name: field.default
+    for field in fields(TrainSettings)
+    if field.name in ("accumulate", "on_nan", "rewind_steps")
+}
+"""Settings that came after the first jobs were cached: at their defaults no key holds them."""
+_NOT_LATER = object()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,13 +172,24 @@ def untrained(spec: TrainSpec, corpus: Corpus) -> nn.Module:
     return build(spec.model, corpus.tokenizer.size, stable_hash(spec.seed, "weights", bits=63))
 
 
-def run_measurement(spec: MeasureSpec, model: nn.Module, corpus: Corpus) -> list[Measurement]:
-    """Measure ``model``, which is moved to the device that it was trained on."""
+def run_measurement(
+    spec: MeasureSpec,
+    model: nn.Module,
+    corpus: Corpus,
+    stop: Callable[[], bool] | None = None,
+) -> list[Measurement]:
+    """Measure ``model``, which is moved to the device that it was trained on.
+
+    Raises:
+        StoppedError: when ``stop``, asked before each pass through the model, said so.
+    """
     device = torch.device(spec.trained.device)
     model.to(device).eval()
     probe = methods()[spec.probe].cls()
 
     def logits(tokens_BT: torch.Tensor) -> torch.Tensor:
+        if stop is not None and stop():
+            raise StoppedError("stopped inside a measurement, which starts anew next time")
         found: torch.Tensor = model(tokens_BT.to(device))
         return found
 
@@ -207,6 +227,12 @@ def _by_content(value: Any) -> Any:
             plain["settings"] = {**plain["settings"], **plain["files"]}
         if plain.get("model_files"):
             plain["model"] = plain["model_files"]
+        if "train" in plain:
+            plain["train"] = {
+                name: number
+                for name, number in plain["train"].items()
+                if _LATER_SETTINGS.get(name, _NOT_LATER) != number
+            }
         return plain
     if isinstance(value, (list, tuple)):
         return [_by_content(inner) for inner in value]

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from trainonce.train.precision import Precision
 from trainonce.train.schedules import Schedule, WarmupStableDecay
+
+
+class OnNan(StrEnum):
+    """What a run does at a step whose loss, or whose gradient's norm, is not finite."""
+
+    STOP = "stop"
+    SKIP = "skip"
+    REWIND = "rewind"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +47,13 @@ class TrainSettings:
         schedule: factor of the learning rate over the run.
         clip: largest norm of the gradient; larger ones are scaled down to it.
         precision: of the matrix products.
+        accumulate: in how many equal parts a batch goes through the model, to save memory; the
+            update is that of the whole batch, up to float rounding.
+        on_nan: ``stop`` ends the run; ``skip`` leaves the update of that step out; ``rewind`` goes
+            back to the state of up to ``rewind_steps`` before and leaves out all updates since, as
+            Chowdhery et al. did by hand (2022, arXiv 2204.02311, section 5.1).
+        rewind_steps: how often the state that a rewind goes back to is taken. Steps and not
+            seconds, so that the result does not depend on the machine's speed.
     """
 
     steps: int
@@ -46,3 +62,38 @@ class TrainSettings:
     schedule: Schedule = field(default_factory=WarmupStableDecay)
     clip: float = 1.0
     precision: Precision = Precision.FLOAT32
+    accumulate: int = 1
+    on_nan: OnNan = OnNan.STOP
+    rewind_steps: int = 100
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no run can use."""
+        if self.accumulate < 1 or self.batch % self.accumulate:
+            raise ValueError(
+                f"accumulate must divide the batch of {self.batch}, and {self.accumulate} does not"
+            )
+        if self.rewind_steps < 1:
+            raise ValueError(f"rewind_steps must be at least 1, not {self.rewind_steps}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointSettings:
+    """When a run saves its state, and how many of these it keeps; no result depends on it.
+
+    Attributes:
+        seconds: between two checkpoints, where ``steps`` is None.
+        steps: between two checkpoints.
+        keep: how many are kept, the newest ones. With 1 there is none to fall back on when the
+            newest is damaged.
+    """
+
+    seconds: float = 15.0
+    steps: int | None = None
+    keep: int = 2
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no run can use."""
+        if self.keep < 1:
+            raise ValueError(f"keep must be at least 1, not {self.keep}")
+        if self.steps is not None and self.steps < 1:
+            raise ValueError(f"steps must be at least 1, not {self.steps}")

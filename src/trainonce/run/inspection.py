@@ -1,0 +1,202 @@
+"""What a checkpoint or a job is: how far, what it has seen, from which parents, and whether whole.
+
+Only files are read, and nothing is changed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import xxhash
+from pydantic import TypeAdapter
+
+from trainonce.run.cache import JobCache
+from trainonce.stream.corpora import CorpusError
+from trainonce.stream.corpus import Corpus
+from trainonce.tasks.language import MeasureSpec, Spec, TrainSpec
+from trainonce.tasks.ledger import QuestionSeen, token_ledger
+from trainonce.train.checkpoints import (
+    CheckpointError,
+    Checkpoints,
+    checksum,
+    content,
+    is_checkpoint,
+    load,
+    peek,
+)
+
+
+class TargetError(ValueError):
+    """Neither a checkpoint nor a job; the message says what there is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """What a checkpoint or a finished job is.
+
+    Attributes:
+        what: ``checkpoint`` or ``job``.
+        place: its folder.
+        job: the job's key.
+        kind: ``train`` or ``measure``.
+        step: steps done, of ``steps``.
+        steps: of the whole run.
+        tokens_seen: tokens of the updates so far.
+        seed: of the run.
+        left_out: steps, counted from 1, whose update was left out because of ``on_nan``.
+        parents: keys of the jobs whose results it was made from.
+        hash: of the bytes that it holds; None when they cannot be read.
+        damage: what is wrong with it; None when every checksum holds.
+        ledger: what it has seen of each question; None when the corpus is not there to tell.
+    """
+
+    what: str
+    place: Path
+    job: str
+    kind: str
+    step: int
+    steps: int
+    tokens_seen: int
+    seed: int
+    left_out: tuple[int, ...]
+    parents: tuple[str, ...]
+    hash: str | None
+    damage: str | None
+    ledger: tuple[QuestionSeen, ...] | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The findings as one JSON document."""
+        return {**asdict(self), "place": str(self.place), "whole": self.damage is None}
+
+
+def inspect(target: str, home: Path) -> Inspection:
+    """Look at ``target``: a checkpoint's folder, a job's key, or the unique start of one.
+
+    Raises:
+        TargetError: when it is none of these, or a job that has saved nothing yet.
+    """
+    folder = Path(target).expanduser()
+    if is_checkpoint(folder):
+        return _checkpoint(folder.resolve(), home)
+    cache = JobCache(home)
+    key = _key(target, cache)
+    if cache.done(key):
+        return _job(key, cache)
+    saved = Checkpoints(cache.work(key) / "checkpoints").folders()
+    if not saved:
+        raise TargetError(f"job {key} has begun and saved nothing yet")
+    return _checkpoint(saved[-1], home)
+
+
+def _key(target: str, cache: JobCache) -> str:
+    folders = (cache.home / "jobs").glob("*/")
+    known = sorted({folder.name.removesuffix(".work") for folder in folders})
+    found = [key for key in known if target and key.startswith(target)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise TargetError(f"{len(found)} jobs start with {target!r}: {', '.join(found[:5])}")
+    raise TargetError(
+        f"{target!r} is no folder of a checkpoint, and no job under {cache.home} starts with it; "
+        "`trainonce plan STUDY` lists the keys of a study's jobs"
+    )
+
+
+def _checkpoint(folder: Path, home: Path) -> Inspection:
+    try:
+        facts = peek(folder)
+        spec = TypeAdapter(TrainSpec).validate_python(facts["spec"])
+    except (CheckpointError, ValueError, KeyError) as error:
+        raise TargetError(f"{folder} is too damaged to say what it is: {error}") from error
+    damage = held = None
+    try:
+        load(folder)
+        held = content(folder)
+    except CheckpointError as error:
+        damage = str(error)
+    return _inspection(
+        "checkpoint",
+        folder,
+        spec,
+        home,
+        step=int(facts["step"]),
+        left_out=[int(step) for step in facts["left_out"]],
+        hash=held,
+        damage=damage,
+    )
+
+
+def _job(key: str, cache: JobCache) -> Inspection:
+    folder, facts = cache.folder(key), cache.result(key)
+    spec: Spec = TypeAdapter(Spec).validate_python(facts["spec"])
+    sums: Mapping[str, str] = facts.get("files", {})
+    damage = None if sums else "it was written before results had checksums"
+    for name, expected in sums.items():
+        if not (folder / name).is_file():
+            damage = f"{folder / name} is missing"
+        elif checksum(folder / name) != expected:
+            damage = f"{folder / name} is damaged: its checksum does not match"
+    trained = _trained(spec)
+    left_out = facts if isinstance(spec, TrainSpec) else _facts_of(trained.key, cache)
+    text = json.dumps(dict(sums), sort_keys=True)
+    return _inspection(
+        "job",
+        folder,
+        spec,
+        cache.home,
+        step=trained.train.steps,
+        left_out=[int(step) - 1 for step in left_out.get("left_out", ())],
+        hash=xxhash.xxh3_128_hexdigest(text.encode()) if sums else None,
+        damage=damage,
+    )
+
+
+def _facts_of(key: str, cache: JobCache) -> Mapping[str, Any]:
+    return cache.result(key) if cache.done(key) else {}
+
+
+def _trained(spec: Spec) -> TrainSpec:
+    return spec.trained if isinstance(spec, MeasureSpec) else spec
+
+
+def parents(spec: Spec) -> tuple[str, ...]:
+    """Keys of the jobs whose results the job of ``spec`` is made from."""
+    return (spec.trained.key,) if isinstance(spec, MeasureSpec) else ()
+
+
+def _inspection(
+    what: str,
+    place: Path,
+    spec: Spec,
+    home: Path,
+    *,
+    step: int,
+    left_out: list[int],
+    hash: str | None,
+    damage: str | None,
+) -> Inspection:
+    run = _trained(spec)
+    try:
+        corpus = Corpus(home / "corpora" / run.corpus)
+        ledger = token_ledger(run, corpus, step, left_out)
+    except (CorpusError, OSError):
+        ledger = None
+    return Inspection(
+        what=what,
+        place=place,
+        job=spec.key,
+        kind=spec.kind,
+        step=step,
+        steps=run.train.steps,
+        tokens_seen=(step - len(left_out)) * run.train.batch * run.sequence,
+        seed=run.seed,
+        left_out=tuple(number + 1 for number in left_out),
+        parents=parents(spec),
+        hash=hash,
+        damage=damage,
+        ledger=ledger,
+    )
