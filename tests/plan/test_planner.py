@@ -11,8 +11,7 @@ from trainonce.plan.planner import plan
 from trainonce.plan.power import detectable_effect
 from trainonce.study.load import load
 from trainonce.study.problems import StudyError
-from trainonce.tasks.language import TrainSpec
-from trainonce.train.settings import CheckpointSettings, TrainSettings
+from trainonce.train.settings import CheckpointSettings
 
 HEAD = """\
 study: Tiny
@@ -220,14 +219,6 @@ def test_what_changes_a_result_is_in_every_key(
     plain = planned(tmp_path, home, documents_file, MEMORY)
     other = planned(tmp_path, home, documents_file, MEMORY, batch=f"4\n  {line}")
     assert not {job.key for job in plain.jobs} & {job.key for job in other.jobs}
-
-
-def test_settings_that_came_later_leave_the_keys_of_cached_jobs_as_they_were() -> None:
-    """The key that the release before `accumulate` and `on_nan` gave this very job."""
-    spec = TrainSpec(
-        corpus="a", sequence=64, model="nano", train=TrainSettings(steps=10, batch=4), seed=1
-    )
-    assert spec.key == "eabf6089749cbf9b34a1"
 
 
 def test_the_detectable_effect_is_found_with_the_power_it_says() -> None:

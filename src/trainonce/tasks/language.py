@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,14 +32,6 @@ from trainonce.train.settings import TrainSettings
 HELDOUT_PROBE = "heldout_loss"
 ENGINE = 1
 """Raised when the same spec gives other bits than before, so that no cached job is reused."""
-
-_LATER_SETTINGS = {
-    field.name: field.default
-    for field in fields(TrainSettings)
-    if field.name in ("accumulate", "on_nan", "rewind_steps")
-}
-"""Settings that came after the first jobs were cached: at their defaults no key holds them."""
-_NOT_LATER = object()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,12 +219,6 @@ def _by_content(value: Any) -> Any:
             plain["settings"] = {**plain["settings"], **plain["files"]}
         if plain.get("model_files"):
             plain["model"] = plain["model_files"]
-        if "train" in plain:
-            plain["train"] = {
-                name: number
-                for name, number in plain["train"].items()
-                if _LATER_SETTINGS.get(name, _NOT_LATER) != number
-            }
         return plain
     if isinstance(value, (list, tuple)):
         return [_by_content(inner) for inner in value]
