@@ -19,6 +19,7 @@ from trainonce.stream.corpus import Corpus
 from trainonce.stream.stream import TokenStream
 from trainonce.train.checkpoints import Checkpoints
 from trainonce.train.loop import DivergedError, Progress, StoppedError, Trained, train
+from trainonce.train.precision import Precision
 from trainonce.train.replicas import Learner, replica_losses, train_replicas
 from trainonce.train.schedules import Cosine
 from trainonce.train.settings import AdamWSettings, TrainSettings
@@ -173,6 +174,34 @@ def test_a_replica_that_diverges_leaves_the_others_to_the_last_bit(
         np.testing.assert_array_equal(found.losses, wanted.losses)
         for name, tensor in sound[replica].state_dict().items():
             assert torch.equal(tensor, mixed[replica].state_dict()[name]), name
+
+
+def test_when_all_have_diverged_the_rest_is_not_trained(
+    corpus: Corpus, streams: list[TokenStream], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainonce.train.replicas._REPORT_SECONDS", -1.0)
+    spoilt = models(corpus)
+    with torch.no_grad():
+        for model in spoilt:
+            next(model.parameters()).fill_(float("nan"))
+    told: list[Progress] = []
+    outcomes = train_replicas(spoilt, streams, SETTINGS, report=told.append)
+    assert [one.step for one in told] == [1]
+    assert all("nan at step 1;" in str(one) for one in outcomes)
+
+
+def test_bfloat16_is_that_of_separate_runs(corpus: Corpus, streams: list[TokenStream]) -> None:
+    """The products round to 8 bits alike; float32 ones would be a hundred times nearer."""
+    rough = [replace(one, steps=3, precision=Precision.BFLOAT16) for one in SETTINGS]
+    together = train_replicas(models(corpus), streams, rough)
+    for replica, model in enumerate(models(corpus)):
+        outcome = together[replica]
+        assert isinstance(outcome, Trained)
+        alone = train(model, streams[replica], rough[replica]).losses
+        precise = replace(rough[replica], precision=Precision.FLOAT32)
+        exact = train(models(corpus)[replica], streams[replica], precise).losses
+        np.testing.assert_allclose(outcome.losses, alone, atol=2**-8)
+        assert np.abs(outcome.losses - exact).max() > 1e-5
 
 
 def test_stopped_and_resumed_is_the_same_to_the_last_bit(

@@ -75,12 +75,15 @@ def train_replicas(
         losses_SR[step] = learner.update(tokens_RBT[..., :-1], tokens_RBT[..., 1:], step)
         step += 1
         now = time.monotonic()
-        if report and (step == steps or now - told > _REPORT_SECONDS):
+        if step == steps or now - told > _REPORT_SECONDS:
             told, a_step = now, (now - start) / (step - first)
-            tokens = settings[0].batch * streams[0].sequence * len(models)
-            loss = float(losses_SR[step - 1].nanmean())
-            left = math.ceil(a_step * (steps - step))
-            report(Progress(step, steps, loss, tokens / max(a_step, 1e-9), left))
+            latest_R = losses_SR[step - 1].cpu()
+            if report:
+                tokens = settings[0].batch * streams[0].sequence * len(models)
+                loss, left = float(latest_R.nanmean()), math.ceil(a_step * (steps - step))
+                report(Progress(step, steps, loss, tokens / max(a_step, 1e-9), left))
+            if not latest_R.isfinite().any():
+                break  # none is left that could still end well
         stopping = stop is not None and step < steps and stop()
         if checkpoints and (stopping or now - saved > checkpoints.seconds):
             checkpoints.save(step, _state(step, stacked, learner.state, losses_SR))
