@@ -200,7 +200,9 @@ def test_doctor_times_replicas_once_and_again_when_asked(
         assert len(times) == timed
         lines = {one["name"]: one["found"] for one in json.loads(found.stdout)}
         # 4 runs: 4 s one after another, 2.2 s in a pool of 2, 2 s stacked; 64 are as 16
-        assert "4 batched 2.0x, 8 batched 2.7x, 16 batched 4.0x" in lines["replicas, cpu"]
+        assert (
+            "K=4 batched 2.0x, K=8 batched 2.7x, K=16 batched 4.0x" in lines["replicas: mlp, cpu"]
+        )
     assert times == [torch.device("cpu")] * 2
     assert "timing" in runner.invoke(app, ["doctor", "--calibrate"]).stderr
 

@@ -64,11 +64,12 @@ def literal(model: nn.Module, stream: TokenStream, settings: TrainSettings) -> E
     model.double()
     matrices = [p for p in model.parameters() if p.ndim > 1]
     vectors = [p for p in model.parameters() if p.ndim == 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}],
-        betas=settings.optimizer.betas,
-        weight_decay=settings.optimizer.weight_decay,
-    )
+    groups: list[dict[str, Any]] = [
+        {"params": matrices},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    numbers = settings.optimizer
+    optimizer = torch.optim.AdamW(groups, betas=numbers.betas, weight_decay=numbers.weight_decay)
     losses = []
     for step in range(settings.steps):
         tokens_BT = batch(stream, step)

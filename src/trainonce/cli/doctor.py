@@ -129,13 +129,13 @@ def _replicas(tell: Callable[[str], None], again: bool) -> Iterator[Finding]:
         for reference, timing in known.items():
             found = ", ".join(_pays(timing, runs) for runs in COUNTS)
             title = REFERENCES[reference].title if reference in REFERENCES else reference
-            yield Finding(f"replicas, {name}", "good", f"{title}: {found}")
+            yield Finding(f"replicas: {reference}, {name}", "good", f"{title}: {found}")
 
 
 def _pays(timing: Timing, runs: int) -> str:
     way = timing.best(runs)
     gain = timing.alone * runs / timing.seconds(way, runs)
-    return f"{runs} {way.value} {gain:.1f}x"
+    return f"K={runs} {way.value} {gain:.1f}x"
 
 
 def _size(folder: Path) -> int:
