@@ -219,6 +219,18 @@ def test_doctor_names_what_would_mend_a_cache_that_cannot_be_written(
     assert VARIABLE in cache["fix"]
 
 
+def test_doctor_names_a_damaged_calibration(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    (tmp_path / "replicas.json").write_text('{"half": ')
+    found = CliRunner().invoke(app, ["doctor", "--json"])
+    assert found.exit_code == 1
+    replicas = next(f for f in json.loads(found.stdout) if f["name"] == "replicas, cpu")
+    assert replicas["state"] == "bad"
+    assert str(tmp_path / "replicas.json") in replicas["found"]
+
+
 def test_help_teaches() -> None:
     text = CliRunner().invoke(app, ["--help"]).stdout
     for name in ("new", "plan", "run", "report", "methods", "doctor"):

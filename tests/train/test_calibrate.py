@@ -20,7 +20,15 @@ from trainonce.train.calibrate import (
     remember,
     remembered,
 )
-from trainonce.train.rehearsal import REFERENCES, Shape, batched, one_after_another, shape_of
+from trainonce.train.rehearsal import (
+    REFERENCES,
+    Reference,
+    Shape,
+    Timed,
+    batched,
+    one_after_another,
+    shape_of,
+)
 from trainonce.train.rehearsal_pool import RehearsalError, RehearsalPool
 
 CPU = torch.device("cpu")
@@ -97,6 +105,43 @@ def test_a_calibration_times_the_three_ways_and_leaves_the_threads_as_they_were(
     assert found.workers == 1
     assert list(found.batched) == [2, 3]
     assert min(found.alone, found.side_by_side, *found.batched.values()) > 0
+
+
+@pytest.mark.parametrize(("stacked", "counts"), [(0.9, [2, 16, 64]), (1.3, [2, 16])])
+def test_ways_take_turns_and_a_large_stack_that_cannot_pay_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, stacked: float, counts: list[int]
+) -> None:
+    """Seconds are given here: a run alone takes 1 a step, each of a pool of two as long."""
+    turns: list[str] = []
+
+    def takes(name: str, seconds: float) -> Timed:
+        def train(steps: int) -> float:
+            turns.append(name)
+            return seconds * steps
+
+        return train
+
+    class TwoProcesses(RehearsalPool):
+        def __init__(self, size: int, device: torch.device) -> None:
+            self.size = 2
+            self._processes = []
+
+        def side_by_side(self, reference: Reference, runs: int) -> Timed:
+            return takes("pool", 1.0)
+
+    module = "trainonce.train.calibrate"
+    monkeypatch.setattr(f"{module}.RehearsalPool", TwoProcesses)
+    monkeypatch.setattr(f"{module}.one_after_another", lambda *_: takes("alone", 1.0))
+    monkeypatch.setattr(
+        f"{module}.batched", lambda _, runs, __: takes(str(runs), stacked * runs / 2)
+    )
+    mlp = REFERENCES["mlp"]
+    found = calibrate(CPU, references=[mlp], counts=(64, 2, 16), rounds=2)["mlp"]
+    assert list(found.batched) == counts
+    assert found.best(16) is (Way.BATCHED if stacked < 1 else Way.POOL)
+    last_of_each_turn = ["alone", "pool", "2", "16"] * 2
+    small = [turn for turn in turns if turn != "64"]
+    assert small[-8:] == last_of_each_turn
 
 
 def test_a_process_that_ends_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,13 +117,23 @@ def _replicas(tell: Callable[[str], None], again: bool) -> Iterator[Finding]:
     """Which way of training several runs of one shape pays; measured once, then remembered."""
     import torch
 
-    from trainonce.train.calibrate import COUNTS, calibrate, remember, remembered
+    from trainonce.train.calibrate import (
+        COUNTS,
+        CalibrationError,
+        calibrate,
+        remember,
+        remembered,
+    )
     from trainonce.train.rehearsal import REFERENCES
 
     for name in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
         device = torch.device(name)
-        known = {} if again else remembered(home(), device)
-        if not known:
+        try:
+            known = remembered(home(), device)
+        except CalibrationError as error:
+            yield Finding(f"replicas, {name}", "bad", str(error), "delete it")
+            return
+        if again or not known:
             known = calibrate(device, tell=tell)
             remember(home(), device, known)
         for reference, timing in known.items():

@@ -3,8 +3,8 @@
 A stacked model is the model itself, with each layer that has parameters exchanged for one whose
 parameters are the R models' own, stacked. The replica axis is folded into the batch, ``(R B)``, so
 that all code between those layers (attention, rotary positions, residuals) runs unchanged; a layer
-with parameters unfolds it and multiplies R matrices at once. Hand-batched products beat
-`torch.func.vmap` on every shape that we timed, see ``benchmarks/replicas.py``.
+with parameters unfolds it and multiplies R matrices at once. Whether that pays is measured by
+`trainonce.train.calibrate`.
 
 Shape suffixes: R replicas, B batch, N rows of one replica, I inputs, O outputs, V vocabulary,
 D width.

@@ -16,7 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 
 import torch
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from trainonce.train.rehearsal import (
     REFERENCES,
@@ -35,7 +35,11 @@ _FILE = "replicas.json"
 _ROUNDS = 5
 _LEAST_SECONDS = 0.1
 _HOPELESS = 1.25
-_ENOUGH = 16
+_FEW = 16
+
+
+class CalibrationError(ValueError):
+    """A file of calibrations that cannot be read; the message says what mends it."""
 
 
 class Way(StrEnum):
@@ -108,6 +112,9 @@ def choose(shape: Shape, runs: int, device: torch.device, home: Path) -> Way:
 
     Where nothing is remembered it is what needs no measurement: a pool on a CPU, one after
     another on a GPU.
+
+    Raises:
+        CalibrationError: when what was remembered cannot be read.
     """
     if runs < 2:
         return Way.SEQUENTIAL
@@ -137,7 +144,7 @@ def calibrate(
         tell: told in a line what is being timed.
         references: the shapes.
         counts: how many replicas at once; those over 16 are left out for a shape that is clearly
-            slower stacked than otherwise by then.
+            slower stacked than otherwise before.
         rounds: turns.
     """
     threads = torch.get_num_threads()
@@ -184,7 +191,10 @@ def _processor() -> str:
 
 def _file(home: Path) -> dict[str, dict[str, Timing]]:
     file = home / _FILE
-    return _KEPT.validate_json(file.read_bytes()) if file.is_file() else {}
+    try:
+        return _KEPT.validate_json(file.read_bytes()) if file.is_file() else {}
+    except ValidationError as error:
+        raise CalibrationError(f"{file} is damaged; delete it, then: trainonce doctor") from error
 
 
 def _time(
@@ -194,19 +204,22 @@ def _time(
     counts: list[int],
     rounds: int,
 ) -> Timing:
-    alone = one_after_another(reference, 1, device)
-    side_by_side = pool.side_by_side(reference, pool.size)
-    steps = {train: _steps(train) for train in (alone, side_by_side)}
-    pairs = [[train(n) / n for train, n in steps.items()] for _ in range(rounds)]
-    single, together = (min(column) for column in zip(*pairs, strict=True))
-    stacks: dict[int, float] = {}
-    for runs in counts:
-        train = batched(reference, runs, device)
-        enough = _steps(train)
-        stacks[runs] = min(train(enough) / enough for _ in range(rounds))
-        others = min(runs * single, math.ceil(runs / pool.size) * together)
-        if stacks[runs] > _HOPELESS * others and runs >= _ENOUGH:
+    few, many = [k for k in counts if k <= _FEW], [k for k in counts if k > _FEW]
+    single, together, *small = _best_turns(
+        [
+            one_after_another(reference, 1, device),
+            pool.side_by_side(reference, pool.size),
+            *(batched(reference, runs, device) for runs in few),
+        ],
+        rounds,
+    )
+    stacks = dict(zip(few, small, strict=True))
+    for runs in many:
+        last = max(stacks, default=1)
+        others = min(last * single, math.ceil(last / pool.size) * together)
+        if stacks.get(last, 0.0) > _HOPELESS * others:
             break
+        (stacks[runs],) = _best_turns([batched(reference, runs, device)], rounds)
     return Timing(
         work=reference.shape.work,
         alone=single,
@@ -214,6 +227,13 @@ def _time(
         workers=pool.size,
         batched=stacks,
     )
+
+
+def _best_turns(ways: list[Timed], rounds: int) -> list[float]:
+    """Seconds a step of each way, the best of so many turns; the ways take turns."""
+    steps = [_steps(train) for train in ways]
+    turns = [[train(n) / n for train, n in zip(ways, steps, strict=True)] for _ in range(rounds)]
+    return [min(column) for column in zip(*turns, strict=True)]
 
 
 def _steps(train: Timed) -> int:
