@@ -4,14 +4,17 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from trainonce.cli.app import app
 from trainonce.stream.home import VARIABLE
 from trainonce.study.load import load
+from trainonce.train.calibrate import Timing, remember
 
 STUDY = """\
 study: Tiny [bold]title[/bold]
@@ -167,12 +170,43 @@ def test_methods_for_programs_and_people() -> None:
     assert "triggers a dose" in runner.invoke(app, ["methods", "backdoor"]).stdout
 
 
+TIMING = Timing(work=1e5, alone=1.0, side_by_side=1.1, workers=2, batched={4: 2.0, 16: 4.0})
+
+
 def test_doctor_finds_this_machine_well(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(VARIABLE, str(tmp_path / "home"))
+    remember(tmp_path / "home", torch.device("cpu"), {"mlp": TIMING})
     found = CliRunner().invoke(app, ["doctor", "--json"])
     assert found.exit_code == 0
     states = {finding["name"]: finding["state"] for finding in json.loads(found.stdout)}
     assert states["Python"] == states["torch"] == states["cache"] == "good"
+
+
+def test_doctor_times_replicas_once_and_again_when_asked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "home"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    times: list[torch.device] = []
+
+    def calibrate(device: torch.device, *, tell: Callable[[str], None]) -> dict[str, Timing]:
+        times.append(device)
+        tell("timing")
+        return {"mlp": TIMING}
+
+    monkeypatch.setattr("trainonce.train.calibrate.calibrate", calibrate)
+    runner = CliRunner()
+    for asked, timed in ((["doctor"], 1), (["doctor"], 1), (["doctor", "--calibrate"], 2)):
+        found = runner.invoke(app, [*asked, "--json"])
+        assert found.exit_code == 0
+        assert len(times) == timed
+        lines = {one["name"]: one["found"] for one in json.loads(found.stdout)}
+        # 4 runs: 4 s one after another, 2.2 s in a pool of 2, 2 s stacked; 64 are as 16
+        assert (
+            "K=4 batched 2.0x, K=8 batched 2.7x, K=16 batched 4.0x" in lines["replicas: mlp, cpu"]
+        )
+    assert times == [torch.device("cpu")] * 2
+    assert "timing" in runner.invoke(app, ["doctor", "--calibrate"]).stderr
 
 
 def test_doctor_names_what_would_mend_a_cache_that_cannot_be_written(
@@ -185,6 +219,18 @@ def test_doctor_names_what_would_mend_a_cache_that_cannot_be_written(
     cache = next(f for f in json.loads(found.stdout) if f["name"] == "cache")
     assert cache["state"] == "bad"
     assert VARIABLE in cache["fix"]
+
+
+def test_doctor_names_a_damaged_calibration(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    (tmp_path / "replicas.json").write_text('{"half": ')
+    found = CliRunner().invoke(app, ["doctor", "--json"])
+    assert found.exit_code == 1
+    replicas = next(f for f in json.loads(found.stdout) if f["name"] == "replicas, cpu")
+    assert replicas["state"] == "bad"
+    assert str(tmp_path / "replicas.json") in replicas["found"]
 
 
 def test_help_teaches() -> None:

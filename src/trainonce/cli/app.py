@@ -201,15 +201,23 @@ def inspect(
 
 
 @app.command()
-def doctor(as_json: AsJson = False) -> None:
+def doctor(
+    as_json: AsJson = False,
+    calibrate: Annotated[
+        bool,
+        typer.Option("--calibrate", help="Time replicas again, on a quiet machine."),
+    ] = False,
+) -> None:
     """Look at this machine: Python, torch, cores, memory, disk, caches, the fastest precision.
 
-    Each finding that could hold you up comes with what mends it.
+    Each finding that could hold you up comes with what mends it. The first time, it also times
+    which way of training several runs of one shape pays here; that takes under a minute.
     """
-    from trainonce.cli.console import FAILED, show, show_json
+    from trainonce.cli.console import FAILED, errors, show, show_json
     from trainonce.cli.doctor import examine, findings_view
 
-    findings = examine()
+    console = errors()
+    findings = examine(lambda line: console.print(line, style="dim"), again=calibrate)
     if as_json:
         show_json([finding.to_json() for finding in findings])
     else:

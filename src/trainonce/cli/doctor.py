@@ -8,15 +8,18 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.table import Table
 from rich.text import Text
 
 from trainonce.stream.home import VARIABLE, home
+
+if TYPE_CHECKING:
+    from trainonce.train.calibrate import Timing
 
 _LITTLE_DISK = 2 * 10**9
 _LITTLE_MEMORY = 2 * 10**9
@@ -36,9 +39,17 @@ class Finding:
         return asdict(self)
 
 
-def examine() -> list[Finding]:
-    """Look at everything that a study needs."""
-    return [*_python(), *_torch(), *_machine(), *_home(), *_extras()]
+def examine(tell: Callable[[str], None], *, again: bool = False) -> list[Finding]:
+    """Look at everything that a study needs.
+
+    Args:
+        tell: told in a line what takes its time.
+        again: whether to time replicas though that was done before.
+    """
+    found = [*_python(), *_torch(), *_machine(), *_home()]
+    if all(finding.state != "bad" for finding in found):
+        found += _replicas(tell, again)
+    return [*found, *_extras()]
 
 
 def findings_view(findings: list[Finding]) -> Table:
@@ -100,6 +111,41 @@ def _home() -> Iterator[Finding]:
     found = f"{folder}: {jobs} finished jobs, {_size(folder) / 1e6:.0f} MB"
     yield Finding("cache", "good", found)
     yield Finding("disk", "note" if little else "good", f"{free / 1e9:.0f} GB free there", fix)
+
+
+def _replicas(tell: Callable[[str], None], again: bool) -> Iterator[Finding]:
+    """Which way of training several runs of one shape pays; measured once, then remembered."""
+    import torch
+
+    from trainonce.train.calibrate import (
+        COUNTS,
+        CalibrationError,
+        calibrate,
+        remember,
+        remembered,
+    )
+    from trainonce.train.rehearsal import REFERENCES
+
+    for name in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
+        device = torch.device(name)
+        try:
+            known = remembered(home(), device)
+        except CalibrationError as error:
+            yield Finding(f"replicas, {name}", "bad", str(error), "delete it")
+            return
+        if again or not known:
+            known = calibrate(device, tell=tell)
+            remember(home(), device, known)
+        for reference, timing in known.items():
+            found = ", ".join(_pays(timing, runs) for runs in COUNTS)
+            title = REFERENCES[reference].title if reference in REFERENCES else reference
+            yield Finding(f"replicas: {reference}, {name}", "good", f"{title}: {found}")
+
+
+def _pays(timing: Timing, runs: int) -> str:
+    way = timing.best(runs)
+    gain = timing.alone * runs / timing.seconds(way, runs)
+    return f"K={runs} {way.value} {gain:.1f}x"
 
 
 def _size(folder: Path) -> int:
