@@ -5,6 +5,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from trainonce.stream.keys import stable_hash, stable_hashes
 from trainonce.stream.lanes import Address, Claim, claim_blocks, claim_slots, members, place
 
 
@@ -79,3 +80,23 @@ def test_positions_spread_over_the_run_and_the_sequence() -> None:
     assert quarters.min() > 30  # 62.5 expected, standard deviation 6.8
     assert offsets.min() < 16
     assert offsets.max() > 92
+
+
+@given(
+    parts=st.lists(st.one_of(st.integers(), st.text(max_size=5)), min_size=1, max_size=3),
+    last=st.lists(st.integers(0, 2**40), max_size=5),
+    bits=st.integers(1, 63),
+)
+def test_hashes_of_many_are_the_hashes_of_each(
+    parts: list[object], last: list[int], bits: int
+) -> None:
+    many = stable_hashes(parts, np.array(last, dtype=np.int64), bits)
+    assert many.tolist() == [stable_hash(*parts, number, bits=bits) for number in last]
+
+
+def test_positions_are_those_of_the_first_release() -> None:
+    """A golden value: a study that was run must place its insertions where it did."""
+    claim = claim_slots("q", Address.of("q"), rows=500, width=64, copies=6, longest=9)
+    rows, offsets = place(claim, 5, rows=500, width=64, lengths=np.arange(4, 10, dtype=np.int64))
+    assert rows.tolist() == [10, 47, 409, 359, 29, 102]
+    assert offsets.tolist() == [49, 7, 37, 32, 22, 51]

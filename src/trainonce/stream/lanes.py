@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from trainonce.stream.keys import generator, stable_hash
+from trainonce.stream.keys import generator, stable_hash, stable_hashes
 from trainonce.stream.order import Bijection
 
 _BITS = 32
@@ -125,7 +125,7 @@ def place(
     random = generator(seed, claim.question, "positions")
     own = members(claim, rows, stable_hash(seed, "slots"))
     chosen = random.permutation(own)[: len(lengths)]
-    turns = np.array([stable_hash(seed, "turn", row, bits=_BITS) for row in chosen], dtype=np.int64)
+    turns = stable_hashes((seed, "turn"), chosen, bits=_BITS)
     path = _leading(claim.address.segments, claim.segment_bits)
     segment = path ^ (turns >> (_BITS - claim.segment_bits))
     start = segment * width >> claim.segment_bits

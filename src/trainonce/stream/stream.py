@@ -14,7 +14,8 @@ from trainonce.stream.corpus import Corpus
 from trainonce.stream.keys import generator, stable_hash
 from trainonce.stream.lanes import Address, Claim, claim_blocks, claim_slots, members, place
 from trainonce.stream.order import sequence_order
-from trainonce.stream.overlay import Overlay
+from trainonce.stream.overlay import Overlay, Pool
+from trainonce.stream.runs import windows
 
 
 class ClaimError(ValueError):
@@ -67,12 +68,12 @@ class TokenStream:
         """The sequences at ``positions`` ``(B,)``, each with the token after it: ``(B, T + 1)``."""
         rows = np.asarray(positions, dtype=np.int64)
         base = self.corpus.train.tokens
-        sequences = (len(base) - 1) // self.sequence
-        starts = sequence_order(self.seed, sequences, rows) * self.sequence
-        tokens = np.stack([base[start : start + self.sequence + 1] for start in starts])
-        tokens = tokens.astype(np.int64)
-        self.overlay.apply(rows, tokens[:, : self.sequence])
-        return tokens
+        width = self.sequence + 1
+        sequences = windows(base, width, step=self.sequence)
+        order = sequence_order(self.seed, len(sequences), rows)
+        tokens = sequences[order].view(base.dtype).reshape(-1, width)
+        self.overlay.apply(rows, tokens)
+        return tokens.astype(np.int64)
 
     def passages(self, count: int, tokens: int) -> tuple[list[list[int]], TokenStream]:
         """Draw ``count`` passages of ``tokens`` tokens from held-out documents.
@@ -106,37 +107,38 @@ class TokenStream:
             ValueError: naming the item, when it does not fit a sequence.
         """
         end = self.corpus.tokenizer.end_of_text
-        pool: list[list[int]] = []
-        copies: list[int] = []
+        documents: list[list[int]] = []
+        copies = [np.zeros(0, dtype=np.int64)]
         for item in items:
-            first = len(pool)
-            if item.dose:
-                pool.extend([end, *document, end] for document in item.documents)
-            for document in range(first, len(pool)):
-                if len(pool[document]) > self.sequence:
-                    raise ValueError(
-                        f"item {item.name!r} has {len(pool[document])} tokens with its two "
-                        f"end-of-text marks, and a sequence has {self.sequence}"
-                    )
-            copies.extend(first + copy % len(item.documents) for copy in range(item.dose))
+            if not item.dose:
+                continue
+            copies.append(len(documents) + np.arange(item.dose) % len(item.documents))
+            documents.extend([end, *document, end] for document in item.documents)
+            longest = max(map(len, documents[-len(item.documents) :]))
+            if longest > self.sequence:
+                raise ValueError(
+                    f"item {item.name!r} has {longest} tokens with its two "
+                    f"end-of-text marks, and a sequence has {self.sequence}"
+                )
+        inserted = np.concatenate(copies)
         stream = replace(self, items=MappingProxyType({**self.items, self.question: tuple(items)}))
-        if not copies:
+        if not len(inserted):
             return stream
-        documents = np.array(copies, dtype=np.int64)
-        lengths = np.array([len(pool[document]) for document in copies], dtype=np.int64)
+        pool = Pool.of(documents)
+        lengths = np.diff(pool.bounds)[inserted]
         claim = claim_slots(
             self.question,
             Address.of(self.question, self.lane),
             rows=self.rows,
             width=self.sequence,
-            copies=len(copies),
+            copies=len(inserted),
             longest=int(lengths.max()),
         )
         stream = stream._claim("slots", claim)
         rows, offsets = place(
             claim, self.seed, rows=self.rows, width=self.sequence, lengths=lengths
         )
-        return replace(stream, overlay=self.overlay.add(rows, offsets, documents, pool))
+        return replace(stream, overlay=self.overlay.add(rows, offsets, inserted, pool))
 
     def _claim(self, what: str, claim: Claim) -> TokenStream:
         for kind, other in self.claims:

@@ -1,0 +1,1 @@
+"""Tokens that other trainers wrote, read in place."""
