@@ -5,8 +5,7 @@
 Plain is what a hand-written loop does: a slice of the memory map for each row of a batch, copied
 into the batch. Both sides give the batch in the base's own type, from a file that is in the page
 cache. They take turns round by round, and the medians over rounds are compared. No two insertions
-share a document, save where a row of the table says that each is inserted ten times: then the pool
-cannot lie in reading order, and its documents are fetched from scattered places.
+share a document, save where a row of the table says that each is inserted ten times.
 """
 
 from __future__ import annotations

@@ -88,15 +88,6 @@ def test_a_pool_of_arrays_is_the_pool_of_lists() -> None:
     assert listed.tokens.dtype == np.uint32
 
 
-def test_documents_are_pooled_in_reading_order() -> None:
-    """Without those that no sequence shows."""
-    overlay = Overlay().add(array(5, 1), array(0, 0), array(0, 2), [[1, 2], [3], [4, 5, 6]])
-    assert overlay.tokens.tolist() == [4, 5, 6, 1, 2]
-    assert overlay.documents.tolist() == [0, 1]
-    again = overlay.add(array(0), array(0), array(0), [[7]])
-    assert again.tokens.tolist() == [7, 4, 5, 6, 1, 2]
-
-
 def test_the_index_is_small() -> None:
     """Whatever the rows are, at one document an insertion."""
     pool = Pool(np.ones(5000, dtype=np.uint16), np.arange(0, 5001, 5))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
 from typing import Any
@@ -12,8 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from trainonce.stream.runs import copy_runs
-
-_BLOCK = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -104,7 +102,7 @@ class Overlay:
         clash = np.flatnonzero(starts[1:] < (starts + merged._lengths)[:-1])
         if len(clash):
             raise ValueError(f"two insertions overlap in sequence {merged.rows[clash[0]]}")
-        return merged._in_reading_order()
+        return merged
 
     def apply(self, rows: npt.NDArray[np.int64], tokens: npt.NDArray[Any]) -> None:
         """Write the insertions of ``rows`` ``(B,)`` into ``tokens`` ``(B, width)``, in place.
@@ -134,29 +132,6 @@ class Overlay:
         documents += 1
         lengths = self.bounds.take(documents) - starts
         copy_runs(self.tokens, starts, lengths, tokens.reshape(-1), places)
-
-    def _in_reading_order(self) -> Overlay:
-        """This overlay with its documents pooled in the order in which rows first show them.
-
-        A sequence's documents then lie beside each other. Where they lie scattered over a pool
-        that no cache holds, fetching them takes half the time of reading the sequence. Documents
-        that no row shows are left out.
-        """
-        first = np.full(len(self.bounds) - 1, -1, dtype=np.int64)
-        first[self.documents[::-1]] = np.arange(len(self) - 1, -1, -1)
-        shown = self.documents[first[self.documents] == np.arange(len(self))]
-        if np.array_equal(shown, np.arange(len(first))):
-            return self
-        number = first.astype(np.int32)
-        number[shown] = np.arange(len(shown))
-        lengths = np.diff(self.bounds)[shown]
-        bounds = np.concatenate([[0], np.cumsum(lengths)])
-        tokens = np.empty(bounds[-1], dtype=self.tokens.dtype)
-        starts = self.bounds[shown]
-        for low in range(0, len(shown), _BLOCK):
-            part = slice(low, low + _BLOCK)
-            copy_runs(self.tokens, starts[part], lengths[part], tokens, bounds[:-1][part])
-        return replace(self, documents=number[self.documents], bounds=bounds, tokens=tokens)
 
     @cached_property
     def _lengths(self) -> npt.NDArray[np.int64]:
