@@ -19,7 +19,7 @@ from trainonce.tasks.language import (
     TrainSpec,
     run_measurement,
     run_training,
-    untrained,
+    shell,
 )
 from trainonce.train.checkpoints import Checkpoints
 from trainonce.train.loop import Progress, load_weights, weights
@@ -62,7 +62,7 @@ def _train(
 
 def _measure(spec: MeasureSpec, cache: JobCache, start: float) -> None:
     corpus = _corpus(spec.trained, cache)
-    model = untrained(spec.trained, corpus)
+    model = shell(spec.trained, corpus)
     load_weights(model, cache.weights(spec.trained.key))
     rows = run_measurement(spec, model, corpus)
     cache.finish_measuring(spec, rows, _facts(start))
