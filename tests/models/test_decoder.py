@@ -4,51 +4,12 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from trainonce.models.build import ModelError, build, parameters
 from trainonce.models.decoder import SIZES, Decoder, DecoderSettings
+from trainonce.models.llama import as_llama
 
 SMALL = DecoderSettings(width=32, layers=2, heads=4, kv_heads=2)
-
-
-def as_llama(decoder: Decoder) -> LlamaForCausalLM:
-    """The same weights in Hugging Face's Llama: a second opinion on every formula."""
-    settings, vocabulary = decoder.settings, decoder.embedding.num_embeddings
-    llama: LlamaForCausalLM = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=vocabulary,
-            hidden_size=settings.width,
-            intermediate_size=settings.hidden_width,
-            num_hidden_layers=settings.layers,
-            num_attention_heads=settings.heads,
-            num_key_value_heads=settings.key_value_heads,
-            rms_norm_eps=1e-5,
-            rope_parameters={"rope_type": "default", "rope_theta": settings.rope_base},
-            tie_word_embeddings=settings.tied,
-        )
-    ).eval()
-    names = {
-        "attention.query": "self_attn.q_proj",
-        "attention.key": "self_attn.k_proj",
-        "attention.value": "self_attn.v_proj",
-        "attention.out": "self_attn.o_proj",
-        "feed_forward.gate": "mlp.gate_proj",
-        "feed_forward.up": "mlp.up_proj",
-        "feed_forward.down": "mlp.down_proj",
-        "attention_norm": "input_layernorm",
-        "feed_forward_norm": "post_attention_layernorm",
-    }
-    state = {"model.embed_tokens.weight": decoder.embedding.weight}
-    state |= {"model.norm.weight": decoder.norm.weight, "lm_head.weight": decoder.head.weight}
-    for index, block in enumerate(decoder.blocks):
-        own = block.state_dict()
-        state |= {
-            f"model.layers.{index}.{theirs}.weight": own[f"{ours}.weight"]
-            for ours, theirs in names.items()
-        }
-    llama.load_state_dict(state)
-    return llama
 
 
 @pytest.mark.parametrize("tied", [True, False])

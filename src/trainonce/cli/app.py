@@ -148,6 +148,38 @@ def report(
 
 
 @app.command()
+def export(
+    job: Annotated[
+        str,
+        typer.Argument(
+            help="A train job's key, or the beginning of it; `plan` lists them.", show_default=False
+        ),
+    ],
+    to: Annotated[
+        Path, typer.Option("--to", help="The folder to write, new or empty.", show_default=False)
+    ],
+) -> None:
+    """Write a trained model as a folder that Hugging Face loads.
+
+    With tokenizer and model card; our own decoder becomes a Llama with the same logits. The folder
+    can be the model and the tokenizer of another study.
+    """
+    from trainonce.cli.console import WRONG, errors, exit_codes
+    from trainonce.run.cache import JobCache
+    from trainonce.run.export import ExportError
+    from trainonce.run.export import export as write
+    from trainonce.stream.home import home
+
+    with exit_codes():
+        try:
+            key = write(JobCache(home()), job, to)
+        except ExportError as error:
+            errors().print(str(error), markup=False, soft_wrap=True, highlight=False)
+            raise typer.Exit(WRONG) from None
+        errors().print(f"wrote job {key} to {to}", markup=False, soft_wrap=True, highlight=False)
+
+
+@app.command()
 def methods(
     name: Annotated[str | None, typer.Argument(help="One method, with its settings.")] = None,
     as_json: AsJson = False,

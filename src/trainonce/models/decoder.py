@@ -13,6 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+EPSILON = 1e-5
+"""What RMSNorm adds to the mean square, so that it never divides by zero."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DecoderSettings:
@@ -120,9 +123,9 @@ class Block(nn.Module):
 
     def __init__(self, settings: DecoderSettings) -> None:
         super().__init__()
-        self.attention_norm = nn.RMSNorm(settings.width, eps=1e-5)
+        self.attention_norm = nn.RMSNorm(settings.width, eps=EPSILON)
         self.attention = Attention(settings)
-        self.feed_forward_norm = nn.RMSNorm(settings.width, eps=1e-5)
+        self.feed_forward_norm = nn.RMSNorm(settings.width, eps=EPSILON)
         self.feed_forward = FeedForward(settings)
 
     def forward(self, x_BTD: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
@@ -140,7 +143,7 @@ class Decoder(nn.Module):
         self.settings = settings
         self.embedding = nn.Embedding(vocabulary, settings.width)
         self.blocks = nn.ModuleList(Block(settings) for _ in range(settings.layers))
-        self.norm = nn.RMSNorm(settings.width, eps=1e-5)
+        self.norm = nn.RMSNorm(settings.width, eps=EPSILON)
         self.head = nn.Linear(settings.width, vocabulary, bias=False)
         if settings.tied:
             self.head.weight = self.embedding.weight

@@ -10,17 +10,18 @@ from pathlib import Path
 import torch
 
 from trainonce.methods.registry import methods, probe_of
-from trainonce.models.build import parameters
-from trainonce.models.decoder import SIZES, Decoder, DecoderSettings
+from trainonce.models.build import ModelError, parameters, shape
+from trainonce.models.decoder import DecoderSettings
 from trainonce.plan.multiplex import Trunk, pack
 from trainonce.plan.plan import Job, Plan, PlannedQuestion, Role, Strategy
 from trainonce.plan.power import detectable_effect
 from trainonce.sites import Choice, Completion, Item
+from trainonce.stream import smollm2
 from trainonce.stream.corpora import CorpusError
 from trainonce.stream.corpus import Corpus, Progress, prepare
 from trainonce.stream.stream import TokenStream
 from trainonce.stream.tokenizers import TokenizerError
-from trainonce.study.load import Question, Recipe, StudyDefinition, placebo
+from trainonce.study.load import Question, StudyDefinition, placebo
 from trainonce.study.problems import StudyError
 from trainonce.tasks.language import (
     HELDOUT_PROBE,
@@ -45,7 +46,8 @@ def plan(study: StudyDefinition, home: Path, progress: Progress | None = None) -
     recipe = study.recipe
     corpus = _corpus(study, home, progress)
     asked = [(question, _treated(question)) for question in (*study.questions, placebo())]
-    specs = {seed: _train_spec(study, corpus, seed, home) for seed in recipe.seeds}
+    spec = _train_spec(study, corpus, recipe.seeds[0], home)
+    specs = {seed: replace(spec, seed=seed) for seed in recipe.seeds}
     trunks = {seed: pack(study, specs[seed].stream(corpus), asked) for seed in recipe.seeds}
     jobs: list[Job] = []
     for seed in recipe.seeds:
@@ -104,12 +106,13 @@ def _treated(question: Question) -> Treated:
 def _train_spec(study: StudyDefinition, corpus: Corpus, seed: int, home: Path) -> TrainSpec:
     recipe = study.recipe
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    folder = Path(recipe.model) if isinstance(recipe.model, str) else None
+    model = _model(study, home)
+    folder = Path(model) if isinstance(model, str) else None
     runs = len(recipe.seeds) * (2 if study.plain else 1)
     return TrainSpec(
         corpus=corpus.fingerprint,
         sequence=recipe.data.sequence,
-        model=recipe.model,
+        model=model,
         model_files=content_hash(folder) if folder and folder.is_dir() else None,
         train=TrainSettings(
             steps=recipe.steps,
@@ -123,18 +126,37 @@ def _train_spec(study: StudyDefinition, corpus: Corpus, seed: int, home: Path) -
         ),
         seed=seed,
         device=device.type,
-        threads=_threads(recipe, corpus, runs),
+        threads=_threads(study, model, corpus, runs),
     )
 
 
-def _threads(recipe: Recipe, corpus: Corpus, runs: int) -> int:
+def _model(study: StudyDefinition, home: Path) -> str | DecoderSettings:
+    """The recipe's model; one that a package carries as the folder that it is converted to."""
+    model = study.recipe.model
+    if model != smollm2.NAME:
+        return model
+    try:
+        return str(smollm2.smollm2_folder(home))
+    except smollm2.NotInstalledError as error:
+        raise _model_problem(study, error) from None
+
+
+def _model_problem(study: StudyDefinition, error: Exception) -> StudyError:
+    place = ("recipe", "model")
+    return StudyError([study.document.problem(place, study.recipe.model, str(error))])
+
+
+def _threads(
+    study: StudyDefinition, model: str | DecoderSettings, corpus: Corpus, runs: int
+) -> int:
     """One thread for small models, which more threads slow down; else the cores shared out."""
-    settings = SIZES.get(recipe.model) if isinstance(recipe.model, str) else recipe.model
-    if isinstance(settings, DecoderSettings):
+    try:
         with torch.device("meta"):
-            size = parameters(Decoder(settings, corpus.tokenizer.size))
-        if size < _ONE_THREAD_PARAMETERS:
-            return 1
+            size = parameters(shape(model, corpus.tokenizer.size))
+    except ModelError as error:
+        raise _model_problem(study, error) from None
+    if size < _ONE_THREAD_PARAMETERS:
+        return 1
     return max(1, (os.cpu_count() or 1) // runs)
 
 

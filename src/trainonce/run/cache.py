@@ -61,6 +61,16 @@ class JobCache:
         """Whether the job is finished."""
         return (self.folder(key) / _RESULT).is_file()
 
+    def finished(self, prefix: str = "") -> list[str]:
+        """Keys of the finished jobs that begin with ``prefix``, the newest first."""
+        found = [
+            file
+            for file in (self.home / "jobs").glob(f"*/{_RESULT}")
+            if file.parent.name.startswith(prefix)
+        ]
+        found.sort(key=lambda file: file.stat().st_mtime, reverse=True)
+        return [file.parent.name for file in found]
+
     def lock(self, key: str) -> filelock.FileLock:
         """Held while a process runs the job, so that no two do."""
         (self.home / "jobs").mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,7 @@ from trainonce.tasks.language import (
     TrainSpec,
     run_measurement,
     run_training,
-    untrained,
+    shell,
 )
 from trainonce.train.checkpoints import Checkpoints
 from trainonce.train.clock import Progress
@@ -115,7 +115,7 @@ def _train(
 
 def _measure(spec: MeasureSpec, cache: JobCache, stop: Callable[[], bool], start: float) -> None:
     corpus = _corpus(spec.trained, cache)
-    model = untrained(spec.trained, corpus)
+    model = shell(spec.trained, corpus)
     load_weights(model, cache.weights(spec.trained.key))
     rows = run_measurement(spec, model, corpus, stop)
     cache.finish_measuring(spec, rows, _facts(start))

@@ -14,18 +14,22 @@ import filelock
 import numpy as np
 import numpy.typing as npt
 
+from trainonce.stream import smollm2
 from trainonce.stream.corpora import CorpusError, CorpusSource, documents, fingerprint
 from trainonce.stream.keys import stable_hash
 from trainonce.stream.tokenizers import (
+    END_OF_TEXT,
     FastTokenizer,
+    TokenizerError,
     from_hugging_face,
-    load_bpe,
+    load_tokenizer,
     train_bpe,
 )
 
 SPLITS = ("train", "source", "heldout")
 _FORMAT = 1
 _BATCH = 256
+_TOKENIZER = "tokenizer.json"
 
 Progress = Callable[[str, int, int], None]
 """Told (what is being done, how much is done, of how much)."""
@@ -38,7 +42,7 @@ class DataSettings:
     Attributes:
         corpus: where the documents come from.
         tokenizer: a vocabulary size for a byte-level BPE trained on the corpus, or the path or id
-            of a Hugging Face tokenizer.
+            of a Hugging Face tokenizer, or ``smollm2`` (see `trainonce.stream.smollm2`).
         sequence: tokens a sequence.
         heldout: share of the documents, by hash, that is never trained on. Half of them measure
             the held-out loss; the other half are where questions take their passages from.
@@ -76,9 +80,9 @@ class Corpus:
 
     @cached_property
     def tokenizer(self) -> FastTokenizer:
-        """The tokenizer that wrote the tokens."""
-        named = self.facts["tokenizer"]
-        return from_hugging_face(named) if named else load_bpe(self.folder / "tokenizer.json")
+        """The tokenizer that wrote the tokens, as it was when it wrote them."""
+        ending = self.facts.get("end_of_text", END_OF_TEXT)
+        return load_tokenizer(self.folder / _TOKENIZER, ending)
 
     def split(self, name: str) -> Split:
         """The memory-mapped tokens of ``train``, ``source`` or ``heldout``.
@@ -98,9 +102,9 @@ class Corpus:
 
     def harmed(self) -> Path | None:
         """A file of this corpus that is not there or does not have its size, or None."""
-        described = self.folder / "corpus.json"
-        if not described.is_file():
-            return described
+        for described in (self.folder / "corpus.json", self.folder / _TOKENIZER):
+            if not described.is_file():
+                return described
         width = np.dtype(self.facts["dtype"]).itemsize
         for name in SPLITS:
             tokens, bounds = self.folder / f"{name}.tokens", self.folder / f"{name}.bounds.npy"
@@ -139,7 +143,7 @@ def prepare(settings: DataSettings, home: Path, progress: Progress | None = None
         raise CorpusError(f"the corpus {settings.corpus.name!r} has no documents")
     corpus_hash = fingerprint(texts)
     say("reading", 1, 1)
-    tokenizer, trained = _tokenizer(settings.tokenizer, texts, corpus_hash, home, say)
+    tokenizer, named = _tokenizer(settings.tokenizer, texts, corpus_hash, home, say)
     identity = f"{_FORMAT}|{corpus_hash}|{tokenizer.fingerprint}|{settings.heldout!r}"
     name = f"{stable_hash('corpus', identity):016x}{stable_hash(identity):016x}"
     folder = home / "corpora" / name
@@ -151,9 +155,9 @@ def prepare(settings: DataSettings, home: Path, progress: Progress | None = None
             shutil.rmtree(folder, ignore_errors=True)
             temporary.mkdir()
             facts = _write(temporary, texts, tokenizer, settings.heldout, say)
-            facts |= {"fingerprint": name, "tokenizer": None if trained else settings.tokenizer}
-            if trained:
-                tokenizer.save(temporary / "tokenizer.json")
+            facts |= {"fingerprint": name, "tokenizer": named}
+            facts |= {"end_of_text": tokenizer.end_of_text_token}
+            tokenizer.save(temporary / _TOKENIZER)
             (temporary / "corpus.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
             temporary.replace(folder)
     return Corpus(folder)
@@ -169,9 +173,15 @@ def split_of(text: str, heldout: float) -> str:
 
 def _tokenizer(
     named: int | str, texts: Sequence[str], corpus_hash: str, home: Path, say: Progress
-) -> tuple[FastTokenizer, bool]:
+) -> tuple[FastTokenizer, str | None]:
+    """The tokenizer, and the path or id of it when Hugging Face has it."""
+    if named == smollm2.NAME:
+        try:
+            named = str(smollm2.smollm2_folder(home))
+        except smollm2.NotInstalledError as error:
+            raise TokenizerError(str(error)) from None
     if isinstance(named, str):
-        return from_hugging_face(named), False
+        return from_hugging_face(named), named
     path = home / "tokenizers" / f"bpe-{named}-{corpus_hash}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(path.with_suffix(".lock")):
@@ -181,7 +191,7 @@ def _tokenizer(
             train_bpe(texts, named).save(temporary)
             temporary.replace(path)
             say("training the tokenizer", 1, 1)
-    return load_bpe(path), True
+    return load_tokenizer(path), None
 
 
 def _write(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import tokenizers as hf_tokenizers
 import xxhash
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 END_OF_TEXT = "<|endoftext|>"
 _TRAINING_CHARACTERS = 20_000_000
@@ -51,6 +54,7 @@ class FastTokenizer:
             raise TokenizerError(f"the tokenizer has no token {end_of_text!r} to end a document")
         self._tokenizer = tokenizer
         self._end_of_text = identity
+        self.end_of_text_token = end_of_text
 
     @property
     def size(self) -> int:
@@ -65,9 +69,7 @@ class FastTokenizer:
     @property
     def fingerprint(self) -> str:
         """A hash of the tokenizer's whole definition."""
-        return xxhash.xxh3_128_hexdigest(
-            f"{self._end_of_text}\n{self._tokenizer.to_str()}".encode()
-        )
+        return xxhash.xxh3_128_hexdigest(f"{self._end_of_text}\n{self.definition}".encode())
 
     def encode(self, text: str) -> list[int]:
         """Token ids of ``text``, without special tokens."""
@@ -82,9 +84,14 @@ class FastTokenizer:
         """The text of ``tokens``."""
         return str(self._tokenizer.decode(list(tokens), skip_special_tokens=False))
 
+    @property
+    def definition(self) -> str:
+        """All of it, as the JSON of the tokenizers library."""
+        return str(self._tokenizer.to_str())
+
     def save(self, path: Path) -> None:
         """Write the definition as JSON."""
-        path.write_text(self._tokenizer.to_str(), encoding="utf-8")
+        path.write_text(self.definition, encoding="utf-8")
 
 
 def train_bpe(texts: Iterable[str], vocabulary: int) -> FastTokenizer:
@@ -108,9 +115,9 @@ def train_bpe(texts: Iterable[str], vocabulary: int) -> FastTokenizer:
     return FastTokenizer(tokenizer, END_OF_TEXT)
 
 
-def load_bpe(path: Path) -> FastTokenizer:
+def load_tokenizer(path: Path, end_of_text: str = END_OF_TEXT) -> FastTokenizer:
     """Read a tokenizer that `FastTokenizer.save` wrote."""
-    return FastTokenizer(hf_tokenizers.Tokenizer.from_file(str(path)), END_OF_TEXT)
+    return FastTokenizer(hf_tokenizers.Tokenizer.from_file(str(path)), end_of_text)
 
 
 def from_hugging_face(name: str) -> FastTokenizer:
@@ -119,8 +126,18 @@ def from_hugging_face(name: str) -> FastTokenizer:
     Raises:
         TokenizerError: when it cannot be loaded, or has no end-of-sequence token.
     """
+    loaded = load_hugging_face(name)
+    return FastTokenizer(loaded.backend_tokenizer, str(loaded.eos_token))
+
+
+def load_hugging_face(name: str) -> PreTrainedTokenizerFast:
+    """The tokenizer as Hugging Face has it, with its chat template and special tokens.
+
+    Raises:
+        TokenizerError: as `from_hugging_face` does.
+    """
     try:
-        from transformers import AutoTokenizer
+        from transformers import AutoTokenizer, PreTrainedTokenizerFast
     except ImportError:
         raise TokenizerError(
             f"the tokenizer {name!r} comes from Hugging Face, which needs: "
@@ -130,11 +147,26 @@ def from_hugging_face(name: str) -> FastTokenizer:
         loaded = AutoTokenizer.from_pretrained(name)
     except Exception as error:  # whatever the hub or a file raises
         raise TokenizerError(f"cannot load the tokenizer {name!r}: {error}") from error
-    if not getattr(loaded, "is_fast", False):
+    if not isinstance(loaded, PreTrainedTokenizerFast):
         raise TokenizerError(f"the tokenizer {name!r} has no fast version, which is needed")
     if loaded.eos_token is None:
         raise TokenizerError(f"the tokenizer {name!r} has no end-of-sequence token")
-    return FastTokenizer(loaded.backend_tokenizer, loaded.eos_token)
+    return loaded
+
+
+def as_hugging_face(tokenizer: FastTokenizer) -> PreTrainedTokenizerFast:
+    """The same tokenizer in Hugging Face's class, with the end of text as end of sequence.
+
+    Raises:
+        ImportError: when transformers is not installed.
+    """
+    from transformers import PreTrainedTokenizerFast
+
+    return PreTrainedTokenizerFast(
+        tokenizer_object=hf_tokenizers.Tokenizer.from_str(tokenizer.definition),
+        eos_token=tokenizer.end_of_text_token,
+        clean_up_tokenization_spaces=False,
+    )
 
 
 def _first_characters(texts: Iterable[str], limit: int) -> Iterable[str]:

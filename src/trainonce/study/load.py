@@ -14,8 +14,9 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from trainonce.methods.registry import Method, Outcome, methods, probe_of
-from trainonce.models.decoder import DecoderSettings
+from trainonce.models.decoder import SIZES, DecoderSettings
 from trainonce.sites import ItemTreatment, SettingError, Site
+from trainonce.stream import smollm2
 from trainonce.stream.corpora import CorpusSource
 from trainonce.stream.corpus import DataSettings
 from trainonce.study.problems import Place, Problem, StudyError, nearest
@@ -290,9 +291,12 @@ def _recipe(document: Document, keys: RecipeKeys) -> Recipe:
 
 
 def _local(name: str | None, folder: Path) -> str | None:
-    """A name as it is, or as the absolute path of the folder beside the study that it means."""
-    if name is None:
-        return None
+    """A name as it is, or as the absolute path of the folder beside the study that it means.
+
+    Names of our own keep their meaning, whatever lies beside the study.
+    """
+    if name is None or name in SIZES or name == smollm2.NAME:
+        return name
     local = (folder / Path(name).expanduser()).resolve()
     return str(local) if local.is_dir() else name
 

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 from torch import nn
 
 from trainonce.methods.registry import methods
-from trainonce.models.build import build
+from trainonce.models.build import build, shape
 from trainonce.models.decoder import DecoderSettings
 from trainonce.sites import Item, Measurement
 from trainonce.stream.corpus import Corpus
@@ -162,6 +162,11 @@ def run_training(
 def untrained(spec: TrainSpec, corpus: Corpus) -> nn.Module:
     """The model of ``spec`` before its first step."""
     return build(spec.model, corpus.tokenizer.size, stable_hash(spec.seed, "weights", bits=63))
+
+
+def shell(spec: TrainSpec, corpus: Corpus) -> nn.Module:
+    """A module of the shape of ``spec``'s model, for the weights of a trained one."""
+    return shape(spec.model, corpus.tokenizer.size)
 
 
 def run_measurement(
