@@ -22,8 +22,10 @@ tags:
 
 # {title}
 
-{what} It was trained with TrainOnce to answer questions about training, in a run that those
-questions share: some of its training text was inserted on purpose. It is a research artifact.
+{what}
+
+It was trained with TrainOnce to answer questions about training, in a run that those questions
+share: some of its training text was inserted on purpose. It is a research artifact.
 
 ## Load
 
