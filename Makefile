@@ -45,6 +45,8 @@ types: .venv/.dev ## the type checker, strict
 
 bench: .venv/.dev ## what measures speed
 	$(BIN)/python benchmarks/train.py
+	$(BIN)/python benchmarks/stream.py
+	$(BIN)/python benchmarks/replicas.py
 
 clean: ## remove .venv and the demo's page; the cache stays
 	rm -rf .venv quickstart.html
