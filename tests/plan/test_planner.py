@@ -58,6 +58,8 @@ def test_two_questions_cost_one_run_and_not_two(
     document = found.to_json()
     assert 1.0 < document["run_equivalents"] < 1.3
     assert document["one_run_a_question"] > 2
+    one = planned(tmp_path, home, documents_file, MEMORY)
+    assert one.one_run_a_question == pytest.approx(one.run_equivalents)
     assert document["run_equivalents"] == pytest.approx(
         sum(j["run_equivalents"] for j in document["jobs"] if j["role"] not in ("plain", "check")),
         abs=1e-3,

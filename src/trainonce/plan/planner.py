@@ -63,9 +63,20 @@ def plan(study: StudyDefinition, home: Path, progress: Progress | None = None) -
         changed_share=sum(t.stream.changed_share for t in trunks.values()) / len(trunks),
         allow_changed=recipe.allow_changed,
         checkpoints=recipe.checkpoints,
-        one_run_a_question=len(study.questions)
-        + sum(job.run_equivalents for job in jobs if job.role is Role.ANSWER),
+        one_run_a_question=_one_run_a_question(study, jobs),
     )
+
+
+def _one_run_a_question(study: StudyDefinition, jobs: Sequence[Job]) -> float:
+    """Each question with a trunk of its own, and the held-out loss and A/A of every trunk."""
+    asked = {question.id for question in study.questions}
+    own = sum(
+        job.run_equivalents
+        for job in jobs
+        if job.role is Role.ANSWER and asked.intersection(job.questions)
+    )
+    shared = sum(job.run_equivalents for job in jobs if not job.is_check) - own
+    return len(asked) * shared + own
 
 
 def _corpus(study: StudyDefinition, home: Path, progress: Progress | None) -> Corpus:
