@@ -173,7 +173,10 @@ def test_a_worker_that_never_began_is_not_tried_again(
 
 
 def test_a_second_interruption_leaves_at_once(
-    training: TrainSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    training: TrainSpec,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
     """Workers that would go on saving for a minute are ended."""
     as_worker(tmp_path, monkeypatch, f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 60\n")
@@ -182,6 +185,9 @@ def test_a_second_interruption_leaves_at_once(
     while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
         time.sleep(0.01)
     number = int((tmp_path / "pid").read_text())
+    # A suite that was started in the background ignores SIGINT until somebody handles it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT]).start()
     start = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
