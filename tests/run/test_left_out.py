@@ -6,10 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from torch import Tensor
 
 from trainonce.lab import Study
 from trainonce.plan.plan import Role
+from trainonce.report.html import render
+from trainonce.report.sentences import left_out_sentence
+from trainonce.report.terminal import answers_view
 from trainonce.run.cache import JobCache
 from trainonce.run.execute import execute
 from trainonce.run.inspection import inspect
@@ -57,6 +61,14 @@ def test_steps_without_an_update_are_reported(
     document = study.answers.to_json()
     text = json.dumps(document, allow_nan=False)  # the curve as well has no gaps
     assert json.loads(text)["left_out"] == [{"job": trunk.key, "seed": 1, "steps": [5, 6, 30]}]
+    said = left_out_sentence(study.answers)
+    assert "3 of seed 1" in said
+    assert "first at step 5" in said
+    shown = Console(width=200)
+    with shown.capture() as terminal:
+        shown.print(answers_view(study.answers))
+    assert said in terminal.get()
+    assert said in render(study.answers, study.plan())
     found = inspect(trunk.key, home)
     assert found.left_out == (5, 6, 30)
     assert found.tokens_seen == 27 * 4 * 64

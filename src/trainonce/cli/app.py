@@ -237,19 +237,20 @@ def doctor(
     as_json: AsJson = False,
     calibrate: Annotated[
         bool,
-        typer.Option("--calibrate", help="Time replicas again, on a quiet machine."),
+        typer.Option("--calibrate", help="Time replicas; do it while the machine is quiet."),
     ] = False,
 ) -> None:
     """Look at this machine: Python, torch, cores, memory, disk, caches, the fastest precision.
 
-    Each finding that could hold you up comes with what mends it. The first time, it also times
-    which way of training several runs of one shape pays here; that takes under a minute.
+    Each finding that could hold you up comes with what mends it. With --calibrate it also times
+    which way of training several runs of one shape pays here, which takes up to a minute, and
+    remembers it.
     """
     from trainonce.cli.console import FAILED, errors, show, show_json
     from trainonce.cli.doctor import examine, findings_view
 
     console = errors()
-    findings = examine(lambda line: console.print(line, style="dim"), again=calibrate)
+    findings = examine(lambda line: console.print(line, style="dim"), calibrate=calibrate)
     if as_json:
         show_json([finding.to_json() for finding in findings])
     else:

@@ -39,16 +39,16 @@ class Finding:
         return asdict(self)
 
 
-def examine(tell: Callable[[str], None], *, again: bool = False) -> list[Finding]:
+def examine(tell: Callable[[str], None], *, calibrate: bool = False) -> list[Finding]:
     """Look at everything that a study needs.
 
     Args:
         tell: told in a line what takes its time.
-        again: whether to time replicas though that was done before.
+        calibrate: whether to time replicas, which takes up to a minute.
     """
     found = [*_python(), *_torch(), *_machine(), *_home()]
     if all(finding.state != "bad" for finding in found):
-        found += _replicas(tell, again)
+        found += _replicas(tell, calibrate)
     return [*found, *_extras()]
 
 
@@ -113,8 +113,8 @@ def _home() -> Iterator[Finding]:
     yield Finding("disk", "note" if little else "good", f"{free / 1e9:.0f} GB free there", fix)
 
 
-def _replicas(tell: Callable[[str], None], again: bool) -> Iterator[Finding]:
-    """Which way of training several runs of one shape pays; measured once, then remembered."""
+def _replicas(tell: Callable[[str], None], measure: bool) -> Iterator[Finding]:
+    """Which way of training several runs of one shape pays; measured on request, remembered."""
     import torch
 
     from trainonce.train.calibrate import (
@@ -133,9 +133,12 @@ def _replicas(tell: Callable[[str], None], again: bool) -> Iterator[Finding]:
         except CalibrationError as error:
             yield Finding(f"replicas, {name}", "bad", str(error), "delete it")
             return
-        if again or not known:
+        if measure:
             known = calibrate(device, tell=tell)
             remember(home(), device, known)
+        if not known:
+            found = "not timed; only trainonce.train.replicas asks for it"
+            yield Finding(f"replicas, {name}", "note", found, "trainonce doctor --calibrate")
         for reference, timing in known.items():
             found = ", ".join(_pays(timing, runs) for runs in COUNTS)
             title = REFERENCES[reference].title if reference in REFERENCES else reference

@@ -23,6 +23,7 @@ from trainonce.report.sentences import (
     enough,
     heldout_sentence,
     interval,
+    left_out_sentence,
     number,
     p_value,
     sentence,
@@ -192,5 +193,6 @@ _environment.filters |= {
 }
 _environment.globals |= {
     "heldout": lambda answers: typeset(heldout_sentence(answers)),
+    "left_out": left_out_sentence,
     "interval": lambda low, high: typeset(interval(low, high)),
 }

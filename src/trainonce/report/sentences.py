@@ -70,6 +70,15 @@ def heldout_sentence(answers: Answers) -> str:
     )
 
 
+def left_out_sentence(answers: Answers) -> str:
+    """Which runs left updates out because of ``on_nan``; empty when none did."""
+    runs = [
+        f"{len(run.steps)} of seed {run.seed} (job {run.job[:8]}, first at step {run.steps[0]})"
+        for run in answers.left_out
+    ]
+    return f"Updates left out because of on_nan: {', '.join(runs)}." if runs else ""
+
+
 def cost_sentence(answers: Answers) -> str:
     """What was spent, against one run a question."""
     return (

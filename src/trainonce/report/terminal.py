@@ -15,6 +15,7 @@ from trainonce.report.sentences import (
     enough,
     heldout_sentence,
     interval,
+    left_out_sentence,
     number,
     p_value,
     sentence,
@@ -112,6 +113,7 @@ def answers_view(answers: Answers) -> RenderableType:
         table,
         Text(""),
         Text(heldout_sentence(answers)),
+        *([Text(left_out_sentence(answers), style="yellow")] if answers.left_out else []),
         Text(f"Cost: {cost_sentence(answers)} Took {answers.seconds:.0f} s."),
         *(warning if convicted else []),
     )
