@@ -18,7 +18,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 _MANIFEST = "manifest.json"
-_TENSORS = "state.safetensors"
+TENSORS = "state.safetensors"
+"""The file of a checkpoint that holds its tensors."""
+
 _FACTS = "state.json"
 
 
@@ -77,11 +79,11 @@ def saving(folder: Path, size: int) -> Iterator[None]:
 def _write(temporary: Path, state: State) -> None:
     temporary.mkdir(parents=True)
     tensors = {name: tensor.detach().contiguous() for name, tensor in state.tensors.items()}
-    save_file(tensors, temporary / _TENSORS)
+    save_file(tensors, temporary / TENSORS)
     (temporary / _FACTS).write_text(json.dumps(dict(state.facts), sort_keys=True))
-    sums = {name: checksum(temporary / name) for name in (_TENSORS, _FACTS)}
+    sums = {name: checksum(temporary / name) for name in (TENSORS, _FACTS)}
     (temporary / _MANIFEST).write_text(json.dumps(sums, sort_keys=True))
-    for name in (_TENSORS, _FACTS, _MANIFEST):
+    for name in (TENSORS, _FACTS, _MANIFEST):
         _flush(temporary / name)
 
 
@@ -96,7 +98,7 @@ def load(folder: Path) -> State:
         for name, expected in sums.items():
             if checksum(folder / name) != expected:
                 raise CheckpointError(f"{folder / name} is damaged: its checksum does not match")
-        return State(load_file(folder / _TENSORS), json.loads((folder / _FACTS).read_text()))
+        return State(load_file(folder / TENSORS), json.loads((folder / _FACTS).read_text()))
     except CheckpointError:
         raise
     except (OSError, ValueError, AttributeError) as error:  # missing, or no longer JSON
@@ -105,7 +107,7 @@ def load(folder: Path) -> State:
 
 def is_checkpoint(folder: Path) -> bool:
     """Whether ``folder`` is one that `save` wrote, whole or not."""
-    return (folder / _MANIFEST).is_file() or (folder / _TENSORS).is_file()
+    return (folder / _MANIFEST).is_file() or (folder / TENSORS).is_file()
 
 
 def peek(folder: Path) -> dict[str, Any]:
