@@ -24,6 +24,9 @@ TENSORS = "state.safetensors"
 _FACTS = "state.json"
 
 
+_TIMES_THE_COST = 20
+
+
 class CheckpointError(ValueError):
     """A checkpoint that is damaged; the message names the file."""
 
@@ -140,9 +143,19 @@ class Checkpoints:
     steps: int | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
-    def due(self, step: int, seconds: float) -> bool:
-        """Whether to save after ``step`` steps and ``seconds`` after the last checkpoint."""
-        return seconds > self.seconds if self.steps is None else step % self.steps == 0
+    def due(self, step: int, seconds: float, cost: float = 0.0) -> bool:
+        """Whether to save after ``step`` steps.
+
+        Where the interval is one of seconds, saving takes no more than a twentieth of the run.
+
+        Args:
+            step: steps done.
+            seconds: since the last checkpoint.
+            cost: seconds that saving it took.
+        """
+        if self.steps is not None:
+            return step % self.steps == 0
+        return seconds > max(self.seconds, _TIMES_THE_COST * cost)
 
     def save(self, step: int, state: State) -> None:
         """Save the state after ``step`` updates and drop what is older than needed.

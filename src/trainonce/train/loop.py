@@ -89,7 +89,7 @@ def train(
     vocabulary = stream.corpus.tokenizer.size
     end = settings.steps if until is None else until
     clock = Clock(end, settings.batch * stream.sequence, run.step)
-    saved, looked = time.monotonic(), run.step
+    saved, cost, looked = time.monotonic(), 0.0, run.step
     while run.step < end:
         if settings.on_nan is OnNan.REWIND and (
             run.anchor is None or run.step % settings.rewind_steps == 0
@@ -104,9 +104,11 @@ def train(
         if looked < run.step or run.step == end:
             continue
         stopping = stop is not None and stop()
-        if checkpoints and (stopping or checkpoints.due(run.step, time.monotonic() - saved)):
+        now = time.monotonic()
+        if checkpoints and (stopping or checkpoints.due(run.step, now - saved, cost)):
             checkpoints.save(run.step, capture(run))
             saved = time.monotonic()
+            cost = saved - now
         if stopping:
             raise StoppedError(f"stopped after step {run.step} of {settings.steps}")
     if checkpoints and until is not None:
