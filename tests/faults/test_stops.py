@@ -18,11 +18,12 @@ import pytest
 from pydantic import TypeAdapter
 
 from trainonce.models.decoder import DecoderSettings
-from trainonce.plan.plan import Job, Role, Strategy
+from trainonce.plan.plan import Job, Role
 from trainonce.run.cache import JobCache
 from trainonce.run.pool import Pool, Work
 from trainonce.stream.corpus import Corpus
 from trainonce.stream.home import VARIABLE
+from trainonce.study.schema import Strategy
 from trainonce.tasks.language import MeasureSpec, Spec, TrainSpec, Treated
 from trainonce.train.checkpoints import Checkpoints
 from trainonce.train.settings import CheckpointSettings, TrainSettings

@@ -22,11 +22,11 @@ from trainonce.analysis.answers import (
 )
 from trainonce.analysis.effects import Estimate
 from trainonce.analysis.verdicts import Verdict
-from trainonce.plan.plan import Job, Plan, PlannedQuestion, Role, Strategy
+from trainonce.plan.plan import Job, Plan, PlannedQuestion, Role
 from trainonce.report.html import deciding, duration, listed, render, typeset
 from trainonce.sites import Unit
 from trainonce.study.load import placebo
-from trainonce.study.schema import AA
+from trainonce.study.schema import AA, Strategy
 from trainonce.tasks.language import MeasureSpec, TrainSpec
 from trainonce.train.settings import TrainSettings
 
@@ -237,12 +237,12 @@ def test_every_figure_has_its_place_and_its_words(page: Page) -> None:
         a["id"]: a["aria-label"] or "" for _, a in page.tags if (a.get("class") or "")[:4] == "plot"
     }
     assert described.keys() == figures(page).keys()
-    assert "dose 32: 0.70 (0.60 to 0.80)" in described["dose-response-0"]
-    assert "Plain run: dose 0: 0.10" in described["dose-response-0"]
+    assert "dose 32: 0.70 (0.60 to 0.80)" in described["answer-0"]
+    assert "Plain run: dose 0: 0.10" in described["answer-0"]
 
 
 def test_figures_show_the_numbers(page: Page) -> None:
-    plain, trunk = figures(page)["dose-response-0"]["data"]
+    plain, trunk = figures(page)["answer-0"]["data"]
     assert trunk["y"] == [0.1, 0.3, 0.7]
     assert trunk["x"] == pytest.approx([0, math.log2(9), math.log2(33)])
     assert trunk["error_y"]["array"] == pytest.approx([0.1] * 3)
@@ -266,7 +266,7 @@ def test_a_study_without_plain_run() -> None:
     page = Page(render(*study(plain=False)))
     assert "No plain run was asked for." in page.text
     assert "saw none of it" not in page.text
-    assert len(figures(page)["dose-response-0"]["data"]) == 1
+    assert len(figures(page)["answer-0"]["data"]) == 1
 
 
 def test_an_effect_of_nothing_is_an_alarm(page: Page) -> None:

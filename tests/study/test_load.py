@@ -11,6 +11,7 @@ import pytest
 from trainonce.models.decoder import DecoderSettings
 from trainonce.study.load import load, placebo
 from trainonce.study.problems import StudyError
+from trainonce.study.questions import ItemQuestion
 from trainonce.study.templates import TEMPLATES, study_text
 from trainonce.train.schedules import Cosine, WarmupStableDecay
 from trainonce.train.settings import CheckpointSettings, OnNan
@@ -262,6 +263,7 @@ def test_a_good_file_is_read_whole(tmp_path: Path) -> None:
     (question,) = study.questions
     assert question.outcome.name == "loss"
     assert question.direction == -1
+    assert isinstance(question, ItemQuestion)
     assert question.settings["doses"] == [0, 4, 16]
 
 
@@ -311,7 +313,9 @@ def test_paths_are_read_from_the_studys_own_folder(tmp_path: Path) -> None:
     text = text.replace("      tokens: 32", "      file: items.jsonl")
     study = load(write(tmp_path, text))
     assert study.recipe.data.corpus.name == str(tmp_path / "mine.txt")
-    assert study.questions[0].settings["file"] == str(tmp_path / "items.jsonl")
+    (question,) = study.questions
+    assert isinstance(question, ItemQuestion)
+    assert question.settings["file"] == str(tmp_path / "items.jsonl")
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

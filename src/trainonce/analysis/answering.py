@@ -19,13 +19,15 @@ from trainonce.analysis.answers import (
     OutcomeAnswer,
 )
 from trainonce.analysis.effects import Estimate, Sample, difference, holm, mean, trend
-from trainonce.analysis.verdicts import verdict
+from trainonce.analysis.runs import Arm, compared, spread
+from trainonce.analysis.verdicts import FEWEST, FEWEST_RUNS, Verdict, verdict
 from trainonce.methods.registry import Outcome, probe_of
 from trainonce.plan.plan import Plan, PlannedQuestion, Role
+from trainonce.plan.power import pairs_needed
 from trainonce.run.cache import COLUMNS, JobCache
 from trainonce.run.local import spent_seconds
-from trainonce.sites import Unit
 from trainonce.stream.keys import generator
+from trainonce.study.questions import ItemQuestion, RunQuestion
 from trainonce.study.schema import AA
 
 
@@ -34,7 +36,9 @@ def answer(plan: Plan) -> Answers:
     cache = JobCache(plan.home)
     rows = _rows(plan, cache)
     decided = {
-        planned.question.id: _outcome(rows[Role.ANSWER], planned, planned.question.outcome)
+        planned.question.id: _compared(planned, cache)
+        if planned.arms
+        else _outcome(rows[Role.ANSWER], planned, planned.question.outcome)
         for planned in plan.questions
     }
     asked = [planned.question.id for planned in plan.questions if planned.question.id != AA]
@@ -80,48 +84,83 @@ def _answer(
     adjusted: dict[str, float],
     rows: dict[Role, pl.DataFrame],
 ) -> Answer:
-    question = planned.question
-    own = decided[question.id]
-    effect = Estimate(own.estimate, own.low, own.high)
-    others = [o for o in probe_of(question.method).outcomes if o.name != own.outcome]
+    question, own = planned.question, decided[planned.question.id]
+    found = verdict(
+        Estimate(own.estimate, own.low, own.high),
+        adjusted[question.id],
+        question.direction,
+        question.smallest,
+        units=min(own.doses[0].units, own.doses[-1].units),
+        fewest=FEWEST_RUNS if planned.arms else FEWEST,
+    )
+    common: dict[str, Any] = {
+        "question": question.id,
+        "ask": question.ask,
+        "method": question.treated_by,
+        "verdict": found,
+        "decided": own,
+        "p_adjusted": adjusted[question.id],
+        "direction": question.direction,
+        "smallest": question.smallest,
+        "unit": question.unit,
+        "units": planned.units,
+        "strategy": planned.strategy.value,
+        "run_equivalents": _cost(plan, question.id),
+        "assumptions": planned.assumptions,
+    }
+    if isinstance(question, RunQuestion):
+        return _about_runs(plan, question, common)
+    return _about_items(planned, question, rows, common)
+
+
+def _about_items(
+    planned: PlannedQuestion,
+    question: ItemQuestion,
+    rows: dict[Role, pl.DataFrame],
+    common: dict[str, Any],
+) -> Answer:
+    decided = question.outcome
+    others = [o for o in probe_of(question.method).outcomes if o.name != decided.name]
     on_plain = rows[Role.CHECK].filter(pl.col("question") == question.id)
     return Answer(
-        question=question.id,
-        ask=question.ask,
-        method=question.method.name,
+        **common,
         paper=question.method.paper,
-        verdict=verdict(
-            effect,
-            adjusted[question.id],
-            question.direction,
-            question.smallest,
-            units=min(own.doses[0].units, own.doses[-1].units),
-        ),
-        decided=own,
         others=tuple(_outcome(rows[Role.ANSWER], planned, other) for other in others),
-        p_adjusted=adjusted[question.id],
-        direction=question.direction,
-        smallest=question.smallest,
-        unit=Unit.ITEM,
-        units=planned.units,
-        strategy=planned.strategy.value,
-        run_equivalents=_cost(plan, question.id),
         kinds=_groups(rows[Role.ANSWER], planned, "kind"),
         seeds=_groups(rows[Role.ANSWER], planned, "seed"),
-        plain=_outcome(rows[Role.CHECK], planned, question.outcome) if len(on_plain) else None,
-        assumptions=planned.assumptions,
+        plain=_outcome(rows[Role.CHECK], planned, decided) if len(on_plain) else None,
     )
 
 
+def _about_runs(plan: Plan, question: RunQuestion, common: dict[str, Any]) -> Answer:
+    needed = None
+    if common["verdict"] is Verdict.CANNOT_TELL:
+        observed = spread(common["decided"])
+        assumed = question.outcome.spread if observed is None else observed
+        questions = sum(planned.question.id != AA for planned in plan.questions)
+        needed = pairs_needed(question.smallest, assumed, questions)
+    return Answer(
+        **common, paper=None, others=(), kinds=(), seeds=(), plain=None, units_needed=needed
+    )
+
+
+def _compared(planned: PlannedQuestion, cache: JobCache) -> OutcomeAnswer:
+    """The arms of a question about runs, each run by the mean of its held-out blocks."""
+    name = planned.question.outcome.name
+    arms = []
+    for arm in planned.arms:
+        frames = [cache.rows(key).filter(pl.col("outcome") == name) for key in arm.measured]
+        arms.append(Arm(arm.label, np.array([float(f["value"].to_numpy().mean()) for f in frames])))
+    return compared(arms, planned.question.outcome)
+
+
 def _cost(plan: Plan, question: str) -> float:
-    """A question's own jobs, and its equal part of the jobs that it shares."""
-    sharing = len(plan.questions) - 1
+    """A question's equal part of each job that serves it; the A/A question has its own jobs."""
     total = 0.0
     for job in plan.jobs:
-        if job.role is Role.ANSWER and question in job.questions:
-            total += job.run_equivalents
-        elif job.role in (Role.TRUNK, Role.HELDOUT) and question != AA:
-            total += job.run_equivalents / sharing
+        serves = [name for name in job.questions if name != AA] or list(job.questions)
+        if question in serves and not job.is_check:
+            total += job.run_equivalents / len(serves)
     return total
 
 
@@ -215,6 +254,9 @@ def _heldout_change(trunk: pl.DataFrame, plain: pl.DataFrame) -> Estimate:
     return Estimate(change.value / base, change.low / base, change.high / base)
 
 
+_CURVES = {Role.TRUNK: "trunk", Role.PLAIN: "plain run"}
+
+
 def _curves(plan: Plan, cache: JobCache, points: int = 100) -> tuple[Curve, ...]:
     curves = []
     for job in plan.jobs:
@@ -223,7 +265,7 @@ def _curves(plan: Plan, cache: JobCache, points: int = 100) -> tuple[Curve, ...]
             parts = np.array_split(np.arange(len(losses)), min(points, len(losses)))
             curves.append(
                 Curve(
-                    name="trunk" if job.role is Role.TRUNK else "plain run",
+                    name=_CURVES.get(job.role, job.label),
                     seed=job.seed,
                     steps=tuple(int(part[-1]) + 1 for part in parts),
                     losses=tuple(round(float(losses[part].mean()), 4) for part in parts),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,13 +15,16 @@ from trainonce.sites import Unit
 
 @dataclass(frozen=True, kw_only=True)
 class DoseAnswer:
-    """The units of one dose.
+    """The units of one dose, or the runs of one arm.
 
     Attributes:
-        dose: copies of each item.
+        dose: copies of each item; for an arm its number, the base run being 0.
         mean: of the outcome; ``low`` and ``high`` are its 95 % interval.
-        units: items that got this dose.
+        units: items that got this dose; runs of this arm.
         effect: the mean minus that of dose 0, with its own interval.
+        label: what an arm differs in from the base run; None for a dose.
+        p: of no difference between this arm and the base run, uncorrected; None for a dose.
+        points: an arm's difference from the base run at each seed.
     """
 
     dose: int
@@ -31,6 +35,9 @@ class DoseAnswer:
     effect: float
     effect_low: float
     effect_high: float
+    label: str | None = None
+    p: float | None = None
+    points: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +58,11 @@ class OutcomeAnswer:
     Attributes:
         outcome: its name.
         says: what it is, in words.
-        estimate: the highest dose minus dose 0; ``low`` and ``high`` are its 95 % interval.
-        p: of no trend over doses, by dealing the doses again.
-        doses: one entry a dose, ascending.
+        estimate: the highest dose minus dose 0, or the last arm minus the base run; ``low`` and
+            ``high`` are its 95 % interval, infinite where one pair of runs shows no spread.
+        p: of no trend over doses, by dealing the doses again; or of no difference between the last
+            arm and the base run.
+        doses: one entry a dose, ascending; or one an arm, after the base run.
     """
 
     outcome: str
@@ -72,7 +81,7 @@ class Answer:
     Attributes:
         question: its id.
         ask: the question as the user asks it.
-        method: the treatment.
+        method: the treatment; ``change`` or ``lengths`` for a question about runs.
         paper: arXiv id of the method's source.
         verdict: by the rule of `trainonce.analysis.verdicts`.
         decided: the outcome that decides.
@@ -82,13 +91,16 @@ class Answer:
         direction: where the effect was expected: +1, -1 or 0.
         smallest: the smallest effect of interest.
         unit: what was randomized.
-        units: how many of them.
+        units: how many items; or how many runs an arm.
         strategy: how the question shared training.
         run_equivalents: its share of the cost.
         kinds: the estimate within each kind of item, where there are several.
         seeds: the estimate within each seed, where there are several.
         plain: the same items and doses on the plain run, which saw none of them.
         assumptions: what the answer rests on.
+        units_needed: for a question about runs that could not be told, the seeds that could tell
+            an effect of the smallest size of interest, by the spread that was observed, or assumed
+            where there is one seed.
     """
 
     question: str
@@ -109,12 +121,13 @@ class Answer:
     seeds: tuple[Group, ...]
     plain: OutcomeAnswer | None
     assumptions: tuple[str, ...]
+    units_needed: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The answer as JSON data, the deciding outcome's numbers at the top."""
         document = asdict(self)
         decided = document.pop("decided")
-        return {
+        found = {
             "question": document.pop("question"),
             "verdict": self.verdict.value,
             "estimate": decided["estimate"],
@@ -128,6 +141,17 @@ class Answer:
             "doses": decided["doses"],
             **{k: v for k, v in document.items() if k not in ("verdict", "unit")},
         }
+        finite: dict[str, Any] = _finite(found)
+        return finite
+
+
+def _finite(value: Any) -> Any:
+    """JSON data with null in place of numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @dataclass(frozen=True, kw_only=True)

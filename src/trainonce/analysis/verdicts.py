@@ -10,6 +10,9 @@ ALPHA = 0.05
 FEWEST = 10
 """Units a dose below which no interval is trusted to exclude an effect: what few units never
 showed may still be frequent."""
+FEWEST_RUNS = 2
+"""Pairs of runs below which there is no interval. From two on, Student's t holds what few pairs
+cannot know: with two it is 12.7 standard errors wide."""
 
 
 class Verdict(StrEnum):
@@ -21,24 +24,31 @@ class Verdict(StrEnum):
 
 
 def verdict(
-    effect: Estimate, p_adjusted: float, direction: int, smallest: float, units: int
+    effect: Estimate,
+    p_adjusted: float,
+    direction: int,
+    smallest: float,
+    units: int,
+    fewest: int = FEWEST,
 ) -> Verdict:
     """The verdict on an effect that is expected in ``direction``.
 
-    No, when the interval excludes every effect that would be of interest, and at least 10 units at
-    each of the two doses say so. Otherwise yes, when the
+    No, when the interval excludes every effect that would be of interest, and at least ``fewest``
+    units (10 items at each of the two doses, 2 pairs of runs) say so. Otherwise yes, when the
     corrected p-value is under 5 % and the interval lies wholly on the expected side of 0. Otherwise
     the data cannot tell.
 
     Args:
-        effect: the highest dose against dose 0.
-        p_adjusted: of the trend over doses, corrected over all questions.
+        effect: the highest dose against dose 0; the last arm against the base run.
+        p_adjusted: of the trend over doses, or of the paired differences, corrected over all
+            questions.
         direction: +1 when an increase is expected, -1 for a decrease, 0 for either.
         smallest: the smallest effect of interest, above 0.
-        units: at the highest dose or at dose 0, whichever are fewer.
+        units: at the highest dose or at dose 0, whichever are fewer; pairs of runs.
+        fewest: units that may exclude an effect.
     """
     ways = [direction] if direction else [1, -1]
-    if units >= FEWEST and all(_best(effect, way) < smallest for way in ways):
+    if units >= fewest and all(_best(effect, way) < smallest for way in ways):
         return Verdict.NO
     if p_adjusted < ALPHA and any(_worst(effect, way) > 0 for way in ways):
         return Verdict.YES

@@ -53,7 +53,7 @@ def study_progress(plan: Plan, console: Console) -> Iterator[Callable[[Event], N
         def tell(event: Event) -> None:
             nonlocal finished
             job = event.job
-            if event.kind == "started" and job.kind == "train":
+            if event.kind == "started" and job.kind != "measure":
                 tasks[job.key] = bars.add_task(_name(job), note="starting")
             if event.kind == "progress":
                 facts = event.facts
@@ -76,4 +76,4 @@ def study_progress(plan: Plan, console: Console) -> Iterator[Callable[[Event], N
 
 
 def _name(job: Job) -> str:
-    return f"{job.role.value}, seed {job.seed}"
+    return escape(f"{job.label or job.role.value}, seed {job.seed}")

@@ -6,10 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from trainonce.methods.data.insertion.user_items import ItemsError
+from trainonce.plan.offers import Offer, Refusal, Refused
 from trainonce.sites import SettingError
 from trainonce.stream.stream import ClaimError, TokenStream
-from trainonce.study.load import Question, StudyDefinition
+from trainonce.study.load import StudyDefinition
 from trainonce.study.problems import Problem, StudyError
+from trainonce.study.questions import ItemQuestion, Question
+from trainonce.study.recipe import Recipe
+from trainonce.study.schema import Strategy
 from trainonce.tasks.language import Treated
 
 _LANES_TRIED = 200
@@ -23,8 +27,16 @@ class Trunk:
     changed: dict[str, float]
 
 
+def offer(question: Question, _recipe: Recipe) -> Offer | Refusal:
+    """Nothing beside the trunk."""
+    if isinstance(question, ItemQuestion):
+        return Offer(strategy=Strategy.MULTIPLEX, run_equivalents=0.0)
+    why = "its unit is a run, and a trunk is shared by questions whose units are items in it"
+    return Refusal(strategy=Strategy.MULTIPLEX, code=Refused.UNIT, why=why)
+
+
 def pack(
-    study: StudyDefinition, base: TokenStream, treated: Iterable[tuple[Question, Treated]]
+    study: StudyDefinition, base: TokenStream, treated: Iterable[tuple[ItemQuestion, Treated]]
 ) -> Trunk:
     """Insert every question's items into the stream of one seed.
 

@@ -10,20 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from trainonce.study.load import Question
+from trainonce.study.questions import Question
+from trainonce.study.schema import AA, Strategy
 from trainonce.tasks.language import Spec, TrainSpec
 from trainonce.train.settings import CheckpointSettings
-
-
-class Strategy(StrEnum):
-    """How a question shares training."""
-
-    MULTIPLEX = "multiplex"
-    FORK = "fork"
-    REPLICATE = "replicate"
-    AVERAGE = "average"
-    EXTRAPOLATE = "extrapolate"
-    EMULATE = "emulate"
 
 
 class Role(StrEnum):
@@ -31,9 +21,24 @@ class Role(StrEnum):
 
     TRUNK = "trunk"
     PLAIN = "plain"
+    ARM = "arm"
+    OWN = "own"
+    STATE = "state"
     ANSWER = "answer"
     CHECK = "check"
     HELDOUT = "heldout"
+
+
+class Reason(StrEnum):
+    """Why a job is in the plan, for programs; the sentence beside it is for people."""
+
+    NEW = "new"
+    SHARED = "shared"
+    FORK = "fork"
+    STATE = "state"
+    CHECK = "check"
+    STACKED = "stacked"
+    REUSED = "reused"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +52,9 @@ class Job:
         questions: ids of the questions that it serves.
         parents: keys of the jobs whose results it needs.
         run_equivalents: its cost.
-        reason: why it is run, in a sentence.
+        code: why it is run, in a word.
+        reason: the same in a sentence.
+        label: what its run differs in from the base run, for a run that does.
     """
 
     spec: Spec
@@ -56,7 +63,9 @@ class Job:
     questions: tuple[str, ...]
     parents: tuple[str, ...]
     run_equivalents: float
+    code: Reason = Reason.NEW
     reason: str
+    label: str = ""
 
     @cached_property
     def key(self) -> str:
@@ -85,23 +94,39 @@ class Job:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlannedArm:
+    """The runs of one arm of a question about runs.
+
+    Attributes:
+        label: what differs from the base run.
+        measured: the job that measures its run, a seed each, in the order of the plan's seeds.
+    """
+
+    label: str
+    measured: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlannedQuestion:
     """What the design can tell about a question before anything is trained.
 
     Attributes:
         question: as loaded.
         strategy: how it shares training.
-        detectable_effect: smallest true effect of the highest dose, against dose 0, that is found
-            with 80 % power at the corrected level.
-        units: items, over all seeds.
+        detectable_effect: smallest true effect (of the highest dose against dose 0, or of the last
+            arm against the base run) that is found with 80 % power at the corrected level; None
+            where there is no such effect, since a single pair of runs has no spread.
+        units: items, over all seeds; or runs an arm.
         assumptions: what the answer rests on.
+        arms: for a question about runs, the base run and the arms; the last one decides.
     """
 
     question: Question
     strategy: Strategy
-    detectable_effect: float
+    detectable_effect: float | None
     units: int
     assumptions: tuple[str, ...]
+    arms: tuple[PlannedArm, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +173,10 @@ class Plan:
     def hash(self) -> str:
         """The hash of the jobs and of how their measurements become answers."""
         asked = [
-            (q.question.id, q.question.outcome.name, q.question.direction, q.question.smallest)
+            (
+                *(q.question.id, q.question.outcome.name, q.question.direction),
+                *(q.question.smallest, *([arm.label, *arm.measured] for arm in q.arms)),
+            )
             for q in self.questions
         ]
         return _hash([self.jobs_hash, sorted(asked)])
@@ -157,6 +185,14 @@ class Plan:
     def jobs_hash(self) -> str:
         """The hash of the jobs alone."""
         return _hash(sorted(job.key for job in self.jobs))
+
+    def shares_with(self, question: str) -> tuple[str, ...]:
+        """The other questions that a training run of ``question`` serves too, but for the A/A."""
+        found: dict[str, None] = {}
+        for job in self.jobs:
+            if job.kind != "measure" and not job.is_check and question in job.questions:
+                found |= dict.fromkeys(job.questions)
+        return tuple(name for name in found if name not in (question, AA))
 
     def to_json(self) -> dict[str, Any]:
         """The plan as one JSON document."""
@@ -181,6 +217,7 @@ class Plan:
                     "questions": list(job.questions),
                     "parents": list(job.parents),
                     "run_equivalents": round(job.run_equivalents, 6),
+                    "code": job.code.value,
                     "reason": job.reason,
                 }
                 for job in self.jobs
@@ -189,9 +226,12 @@ class Plan:
                 {
                     "id": planned.question.id,
                     "ask": planned.question.ask,
-                    "method": planned.question.method.name,
+                    "method": planned.question.treated_by,
+                    "unit": planned.question.unit.value,
+                    "arms": [arm.label for arm in planned.arms],
                     "outcome": planned.question.outcome.name,
                     "strategy": planned.strategy.value,
+                    "shares_with": list(self.shares_with(planned.question.id)),
                     "units": planned.units,
                     "detectable_effect": planned.detectable_effect,
                     "smallest_effect": planned.question.smallest,

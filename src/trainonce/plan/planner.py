@@ -9,33 +9,29 @@ from pathlib import Path
 
 import torch
 
-from trainonce.methods.registry import methods, probe_of
 from trainonce.models.build import ModelError, parameters, shape
 from trainonce.models.decoder import DecoderSettings
-from trainonce.plan.multiplex import Trunk, pack
-from trainonce.plan.plan import Job, Plan, PlannedQuestion, Role, Strategy
-from trainonce.plan.power import detectable_effect
+from trainonce.plan.choose import choose
+from trainonce.plan.jobs import Line, Prices, heldout, items, once, training
+from trainonce.plan.lines import ArmNumbers, Design, Where, cuts, lines
+from trainonce.plan.multiplex import pack
+from trainonce.plan.plan import Job, Plan, Role
+from trainonce.plan.precision import planned
 from trainonce.plan.stacks import Known, arrange
-from trainonce.sites import Choice, Completion, Item
 from trainonce.stream import smollm2
 from trainonce.stream.corpora import CorpusError
 from trainonce.stream.corpus import Corpus, Progress, prepare
-from trainonce.stream.stream import TokenStream
 from trainonce.stream.tokenizers import TokenizerError
-from trainonce.study.load import Question, StudyDefinition, placebo
+from trainonce.study.load import StudyDefinition, placebo
 from trainonce.study.problems import StudyError
-from trainonce.tasks.language import (
-    HELDOUT_PROBE,
-    MeasureSpec,
-    TrainSpec,
-    Treated,
-    content_hash,
-)
+from trainonce.study.questions import ItemQuestion, RunQuestion
+from trainonce.study.recipe import Recipe
+from trainonce.study.schema import AA, Strategy
+from trainonce.tasks.language import TrainSpec, Treated, content_hash
 from trainonce.train.precision import resolve
 from trainonce.train.settings import TrainSettings
 
 _ONE_THREAD_PARAMETERS = 5_000_000
-_FORWARD_SHARE = 1 / 3  # of a training step's operations: 2 of the 6 a parameter and token
 
 
 def plan(
@@ -44,7 +40,7 @@ def plan(
     progress: Progress | None = None,
     known: Known = lambda _run: None,
 ) -> Plan:
-    """Plan ``study``: prepare its data, pack its questions, and list the jobs.
+    """Plan ``study``: choose strategies, prepare its data, pack its questions, list the jobs.
 
     Args:
         study: what is asked.
@@ -53,47 +49,172 @@ def plan(
         known: how a run was trained before, if it was.
 
     Raises:
-        StudyError: when the data cannot be read or the questions do not fit.
+        StudyError: when a question cannot be answered in the way that the user wants, the data
+            cannot be read, or the questions do not fit.
     """
     recipe = study.recipe
+    chosen = choose(study)
     corpus = _corpus(study, home, progress)
-    asked = [(question, _treated(question)) for question in (*study.questions, placebo())]
     spec = _train_spec(study, corpus, recipe.seeds[0], home)
-    specs = {seed: replace(spec, seed=seed) for seed in recipe.seeds}
-    trunks = {seed: pack(study, specs[seed].stream(corpus), asked) for seed in recipe.seeds}
-    runs = {(Role.TRUNK, seed): _trunk(specs[seed], trunks[seed], asked) for seed in recipe.seeds}
-    if study.plain:
-        runs |= {(Role.PLAIN, seed): specs[seed] for seed in recipe.seeds}
-    arranged = arrange(list(runs.values()), corpus.tokenizer.size, home, known)
-    runs = dict(zip(runs, arranged, strict=True))
-    jobs: list[Job] = []
-    for seed in recipe.seeds:
-        jobs += _seed_jobs(study, corpus, runs, seed, trunks[seed], asked)
+    plain = {seed: replace(spec, seed=seed) for seed in recipe.seeds}
+    design = _design(study, corpus, home, plain, chosen)
+    drawn = _as_trained(lines(design), corpus, home, known)
+    prices = Prices(recipe.steps, recipe.tokens, len(recipe.seeds))
+    jobs = _jobs(design, corpus, drawn, prices, known)
     return Plan(
         study=study.title,
         file=study.document.file,
         home=home,
-        jobs=tuple(jobs),
-        questions=tuple(_planned(study, question, trunks) for question, _ in asked),
+        jobs=jobs,
+        questions=tuple(planned(design, drawn, question) for question in _asked(study)),
         seeds=recipe.seeds,
         tokens=recipe.tokens,
-        changed_share=sum(t.stream.changed_share for t in trunks.values()) / len(trunks),
+        changed_share=sum(t.stream.changed_share for t in design.trunks.values()) / len(plain),
         allow_changed=recipe.allow_changed,
         checkpoints=recipe.checkpoints,
-        one_run_a_question=_one_run_a_question(study, jobs),
+        one_run_a_question=_one_run_a_question(design, corpus, drawn, jobs, prices),
     )
 
 
-def _one_run_a_question(study: StudyDefinition, jobs: Sequence[Job]) -> float:
-    """Each question with a trunk of its own, and the held-out loss and A/A of every trunk."""
-    asked = {question.id for question in study.questions}
-    own = sum(
-        job.run_equivalents
-        for job in jobs
-        if job.role is Role.ANSWER and asked.intersection(job.questions)
+def _asked(study: StudyDefinition) -> tuple[ItemQuestion | RunQuestion, ...]:
+    return (*study.questions, placebo())
+
+
+def _design(
+    study: StudyDefinition,
+    corpus: Corpus,
+    home: Path,
+    plain: Mapping[int, TrainSpec],
+    chosen: Mapping[str, Strategy],
+) -> Design:
+    """Pack what the trunk and questions' own runs read, and resolve the arms."""
+    inserting = [question for question in _asked(study) if isinstance(question, ItemQuestion)]
+    treated = {question.id: _treated(question) for question in inserting}
+    pairs = {q.id: (q, treated[q.id]) for q in inserting}
+    apart = {name for name, how in chosen.items() if how is not Strategy.MULTIPLEX}
+    together = [pair for name, pair in pairs.items() if name not in apart]
+    streams = {seed: run.stream(corpus) for seed, run in plain.items()}
+    return Design(
+        study=study,
+        chosen=chosen,
+        treated=treated,
+        plain=plain,
+        trunks={seed: pack(study, stream, together) for seed, stream in streams.items()},
+        own={
+            (name, seed): pack(study, stream, [pair])
+            for name, pair in pairs.items()
+            if name in apart
+            for seed, stream in streams.items()
+        },
+        arms={
+            question.id: _arms(study, question, corpus, home)
+            for question in study.questions
+            if isinstance(question, RunQuestion)
+        },
     )
-    shared = sum(job.run_equivalents for job in jobs if not job.is_check) - own
-    return len(asked) * shared + own
+
+
+def _arms(
+    study: StudyDefinition, question: RunQuestion, corpus: Corpus, home: Path
+) -> tuple[ArmNumbers, ...]:
+    base = _model(study, study.recipe, home)
+    size = _size(base, corpus)
+    arms = []
+    for arm in question.arms:
+        model, weight = base, 1.0
+        if arm.recipe.model != study.recipe.model:
+            try:
+                model = _model(study, arm.recipe, home)
+                weight = _size(model, corpus) / size
+            except (ModelError, smollm2.NotInstalledError) as error:
+                place = ("treatment", "change")
+                raise StudyError(
+                    [study.problem_at(question.id, place, arm.label, str(error))]
+                ) from None
+        arms.append(
+            ArmNumbers(_train_settings(arm.recipe, home), model, _model_files(model), weight)
+        )
+    return tuple(arms)
+
+
+def _as_trained(
+    drawn: dict[Where, Line], corpus: Corpus, home: Path, known: Known
+) -> dict[Where, Line]:
+    """Runs as this machine trains them: stacked where that pays.
+
+    A run that others leave, or that leaves another, trains by itself: a stack keeps no states.
+    """
+    left = cuts(drawn)
+    alone = {line.spec.name: line.spec for line in drawn.values() if _alone(line, left)}
+    runs = arrange(list(alone.values()), corpus.tokenizer.size, home, known)
+    found = dict(zip(alone, runs, strict=True))
+    return {
+        where: replace(line, spec=found[line.spec.name]) if _alone(line, left) else line
+        for where, line in drawn.items()
+    }
+
+
+def _alone(line: Line, left: Mapping[str, object]) -> bool:
+    return line.spec.fork is None and line.spec.key not in left
+
+
+def _jobs(
+    design: Design, corpus: Corpus, drawn: Mapping[Where, Line], prices: Prices, known: Known
+) -> tuple[Job, ...]:
+    """Each run's jobs after those of the runs that it leaves."""
+    left = cuts(drawn)
+    inserting = [q for q in _asked(design.study) if isinstance(q, ItemQuestion)]
+    jobs: list[Job] = []
+    for (role, name, _, seed), line in drawn.items():
+        stacked = [other for other in drawn.values() if other.spec.stack == line.spec.stack]
+        others = len({other.spec.key for other in stacked}) - 1 if line.spec.stack else 0
+        jobs += training(line, left.get(line.spec.key, {}), prices, known, others)
+        if not line.ends:
+            continue
+        trunk = role is Role.TRUNK
+        if role is not Role.OWN:
+            shown = {Role.TRUNK: Role.HELDOUT, Role.PLAIN: Role.CHECK}.get(role, Role.ANSWER)
+            serves = () if role is Role.PLAIN else line.questions
+            jobs.append(heldout(line, corpus, shown, serves, prices))
+        for question in inserting:
+            own = (question.id, seed) in design.own
+            measured = {
+                Role.TRUNK: not own,
+                Role.OWN: question.id == name,
+                Role.PLAIN: True,
+                Role.ARM: False,
+            }[role]
+            untouched = trunk and not line.spec.treatments and design.study.plain and own
+            if measured or untouched:
+                check = Role.CHECK if role is Role.PLAIN or untouched else Role.ANSWER
+                found = design.packed(question.id, seed).stream.items[question.id]
+                treated = design.treated[question.id]
+                jobs.append(items(line, question, treated, found, check, prices))
+    return once(jobs, [question.id for question in _asked(design.study)])
+
+
+def _one_run_a_question(
+    design: Design,
+    corpus: Corpus,
+    drawn: Mapping[Where, Line],
+    jobs: Sequence[Job],
+    prices: Prices,
+) -> float:
+    """Each question with a base run of its own.
+
+    One that inserts items has its measurements, the held-out loss and the A/A; one about runs has
+    its arms, each trained from step 0.
+    """
+    asked = {q.id for q in design.study.questions if isinstance(q, ItemQuestion)}
+    answering = [job for job in jobs if job.role is Role.ANSWER]
+    loss = sum(job.run_equivalents for job in jobs if job.role is Role.HELDOUT)
+    null = sum(job.run_equivalents for job in answering if job.questions == (AA,))
+    own = sum(job.run_equivalents for job in answering if asked.intersection(job.questions))
+    arms = [line for line in drawn.values() if line.role is Role.ARM]
+    whole = sum(prices.training(line.spec.train.steps, line.weight) for line in arms)
+    whole += sum(heldout(line, corpus, Role.ANSWER, (), prices).run_equivalents for line in arms)
+    others = len(design.study.questions) - len(asked)
+    return len(asked) * (1 + loss + null) + own + others * (1 + loss) + whole
 
 
 def _corpus(study: StudyDefinition, home: Path, progress: Progress | None) -> Corpus:
@@ -115,7 +236,7 @@ def _corpus(study: StudyDefinition, home: Path, progress: Progress | None) -> Co
     return corpus
 
 
-def _treated(question: Question) -> Treated:
+def _treated(question: ItemQuestion) -> Treated:
     files = {
         field.name: content_hash(value)
         for field in fields(question.treatment)  # type: ignore[arg-type]
@@ -128,39 +249,51 @@ def _treated(question: Question) -> Treated:
         settings=question.settings,
         files=files,
         lane=question.lane,
+        window=question.window,
     )
 
 
 def _train_spec(study: StudyDefinition, corpus: Corpus, seed: int, home: Path) -> TrainSpec:
     recipe = study.recipe
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = _model(study, home)
-    folder = Path(model) if isinstance(model, str) else None
+    model = _model(study, recipe, home)
     runs = len(recipe.seeds) * (2 if study.plain else 1)
     return TrainSpec(
         corpus=corpus.fingerprint,
         sequence=recipe.data.sequence,
         model=model,
-        model_files=content_hash(folder) if folder and folder.is_dir() else None,
-        train=TrainSettings(
-            steps=recipe.steps,
-            batch=recipe.batch,
-            optimizer=recipe.optimizer,
-            schedule=recipe.schedule,
-            clip=recipe.clip,
-            precision=resolve(recipe.precision, device, home),
-            accumulate=recipe.accumulate,
-            on_nan=recipe.on_nan,
-        ),
+        model_files=_model_files(model),
+        train=_train_settings(recipe, home),
         seed=seed,
-        device=device.type,
+        device=_device().type,
         threads=_threads(study, model, corpus, runs),
     )
 
 
-def _model(study: StudyDefinition, home: Path) -> str | DecoderSettings:
+def _train_settings(recipe: Recipe, home: Path) -> TrainSettings:
+    return TrainSettings(
+        steps=recipe.steps,
+        batch=recipe.batch,
+        optimizer=recipe.optimizer,
+        schedule=recipe.schedule,
+        clip=recipe.clip,
+        precision=resolve(recipe.precision, _device(), home),
+        accumulate=recipe.accumulate,
+        on_nan=recipe.on_nan,
+    )
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _model_files(model: str | DecoderSettings) -> str | None:
+    folder = Path(model) if isinstance(model, str) else None
+    return content_hash(folder) if folder and folder.is_dir() else None
+
+
+def _model(study: StudyDefinition, recipe: Recipe, home: Path) -> str | DecoderSettings:
     """The recipe's model; one that a package carries as the folder that it is converted to."""
-    model = study.recipe.model
+    model = recipe.model
     if model != smollm2.NAME:
         return model
     try:
@@ -179,8 +312,7 @@ def _threads(
 ) -> int:
     """One thread for small models, which more threads slow down; else the cores shared out."""
     try:
-        with torch.device("meta"):
-            size = parameters(shape(model, corpus.tokenizer.size))
+        size = _size(model, corpus)
     except ModelError as error:
         raise _model_problem(study, error) from None
     if size < _ONE_THREAD_PARAMETERS:
@@ -188,136 +320,6 @@ def _threads(
     return max(1, (os.cpu_count() or 1) // runs)
 
 
-def _seed_jobs(
-    study: StudyDefinition,
-    corpus: Corpus,
-    runs: Mapping[tuple[Role, int], TrainSpec],
-    seed: int,
-    trunk: Trunk,
-    asked: Sequence[tuple[Question, Treated]],
-) -> list[Job]:
-    """The jobs of one seed: the trunk, its measurements, and the plain trunk beside it."""
-    seeds = len(study.recipe.seeds)
-    spec = runs[Role.TRUNK, seed]
-    names = tuple(question.id for question, _ in asked)
-    inserted = sum(trunk.changed.values())
-    jobs = [
-        Job(
-            spec=spec,
-            role=Role.TRUNK,
-            strategy=Strategy.MULTIPLEX,
-            questions=names,
-            parents=(),
-            run_equivalents=1 / seeds,
-            reason=f"trunk of seed {seed}: questions that insert: {len(spec.treatments)}; "
-            f"tokens changed: {inserted:.1%}{_together(spec, runs)}",
-        )
-    ]
-    jobs += _measurements(study, spec, trunk.stream, asked, corpus, Role.ANSWER)
-    if plain := runs.get((Role.PLAIN, seed)):
-        jobs.append(
-            Job(
-                spec=plain,
-                role=Role.PLAIN,
-                strategy=Strategy.REPLICATE,
-                questions=names,
-                parents=(),
-                run_equivalents=1 / seeds,
-                reason=f"plain run of seed {seed}: nothing inserted, to test that sharing "
-                f"did no harm{_together(plain, runs)}",
-            )
-        )
-        jobs += _measurements(study, plain, trunk.stream, asked, corpus, Role.CHECK)
-    return jobs
-
-
-def _trunk(plain: TrainSpec, trunk: Trunk, asked: Sequence[tuple[Question, Treated]]) -> TrainSpec:
-    inserting = [treated for question, treated in asked if trunk.changed[question.id]]
-    ordered = tuple(sorted(inserting, key=lambda treated: treated.question))
-    return replace(plain, treatments=ordered)
-
-
-def _together(spec: TrainSpec, runs: Mapping[tuple[Role, int], TrainSpec]) -> str:
-    others = sum(run.stack == spec.stack for run in runs.values()) - 1
-    return f"; stacked with {others} more, which pays here" if spec.stack and others else ""
-
-
-def _measurements(
-    study: StudyDefinition,
-    spec: TrainSpec,
-    stream: TokenStream,
-    asked: Sequence[tuple[Question, Treated]],
-    corpus: Corpus,
-    role: Role,
-) -> list[Job]:
-    run_tokens = study.recipe.tokens * len(study.recipe.seeds)
-    which = "trunk" if role is Role.ANSWER else "plain run"
-    strategy = Strategy.MULTIPLEX if role is Role.ANSWER else Strategy.REPLICATE
-    heldout = methods()[HELDOUT_PROBE]
-    blocks = min(heldout.cls().blocks, len(corpus.blocks("heldout", spec.sequence)))
-    jobs = [
-        Job(
-            spec=MeasureSpec(trained=spec, probe=HELDOUT_PROBE, version=heldout.version),
-            role=Role.HELDOUT if role is Role.ANSWER else Role.CHECK,
-            strategy=strategy,
-            questions=(),
-            parents=(spec.key,),
-            run_equivalents=blocks * spec.sequence * _FORWARD_SHARE / run_tokens,
-            reason=f"held-out loss, {which} of seed {spec.seed}",
-        )
-    ]
-    for question, treated in asked:
-        probe = probe_of(question.method)
-        tokens = sum(_test_tokens(item) for item in stream.items[question.id])
-        jobs.append(
-            Job(
-                spec=MeasureSpec(
-                    trained=spec, probe=probe.name, version=probe.version, treated=treated
-                ),
-                role=role,
-                strategy=strategy,
-                questions=(question.id,),
-                parents=(spec.key,),
-                run_equivalents=tokens * _FORWARD_SHARE / run_tokens,
-                reason=f"{probe.name} of {len(stream.items[question.id])} items of "
-                f"{question.id!r}, {which} of seed {spec.seed}",
-            )
-        )
-    return jobs
-
-
-def _test_tokens(item: Item) -> int:
-    """Tokens that a probe of ``item`` reads."""
-    test = item.test
-    if isinstance(test, Completion):
-        return len(test.prompt) + len(test.target)
-    if isinstance(test, Choice):
-        return sum(len(test.prompt) + len(option) for option in test.options)
-    return sum(len(c.prompt) + len(c.target) for c in (*test.treated, *test.plain))
-
-
-def _planned(
-    study: StudyDefinition, question: Question, trunks: dict[int, Trunk]
-) -> PlannedQuestion:
-    items = [item for trunk in trunks.values() for item in trunk.stream.items[question.id]]
-    top = max(question.treatment.doses)
-    treated = sum(item.dose == top for item in items)
-    control = sum(item.dose == 0 for item in items)
-    share = sum(trunk.changed[question.id] for trunk in trunks.values()) / len(trunks)
-    assumptions = [
-        "doses are dealt to items at random, by seed, in equal numbers within each kind of item",
-        f"it changes {share:.2%} of the tokens, and questions do not touch each other"
-        if share
-        else "it changes nothing",
-        f"items differ by a standard deviation of {question.outcome.spread:g} in "
-        f"{question.outcome.name} (assumed, for the detectable effect only)",
-    ]
-    return PlannedQuestion(
-        question=question,
-        strategy=Strategy.MULTIPLEX,
-        detectable_effect=detectable_effect(
-            treated, control, question.outcome.spread, len(study.questions)
-        ),
-        units=len(items),
-        assumptions=tuple(assumptions),
-    )
+def _size(model: str | DecoderSettings, corpus: Corpus) -> int:
+    with torch.device("meta"):
+        return parameters(shape(model, corpus.tokenizer.size))

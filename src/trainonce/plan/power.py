@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from scipy import stats
+from scipy import optimize, stats
 
 ALPHA = 0.05
 POWER = 0.8
@@ -25,3 +25,43 @@ def detectable_effect(treated: int, control: int, spread: float, questions: int)
     freedom = treated + control - 2
     quantiles = stats.t.ppf(1 - ALPHA / (2 * questions), freedom) + stats.t.ppf(POWER, freedom)
     return float(quantiles * spread * math.sqrt(1 / treated + 1 / control))
+
+
+def detectable_difference(pairs: int, spread: float, questions: int) -> float | None:
+    """The true mean of paired differences that is found with 80 % power; None for a single pair.
+
+    A two-sided paired t-test at the level that Holm's correction starts from, by the noncentral t
+    distribution: with few pairs, sums of quantiles are far off.
+
+    Args:
+        pairs: runs with the treatment, each beside one without at the same seed.
+        spread: standard deviation of the differences between seeds.
+        questions: questions that are corrected for.
+    """
+    if pairs < 2:
+        return None
+    freedom = pairs - 1
+    critical = stats.t.ppf(1 - ALPHA / (2 * questions), freedom)
+
+    def missing(shift: float) -> float:
+        return POWER - float(stats.nct.sf(critical, freedom, shift))
+
+    shift = optimize.brentq(missing, 0.0, 10 * critical)
+    return float(shift * spread / math.sqrt(pairs))
+
+
+def pairs_needed(effect: float, spread: float, questions: int) -> int:
+    """The fewest pairs whose `detectable_difference` is no more than ``effect``."""
+
+    def enough(pairs: int) -> bool:
+        found = detectable_difference(pairs, spread, questions)
+        return found is not None and found <= effect
+
+    high = 2
+    while not enough(high):
+        high *= 2
+    low = max(2, high // 2)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle + 1, high)
+    return low

@@ -15,9 +15,11 @@ import plotly.graph_objects as go
 
 from trainonce.analysis.answers import Answer, Curve, DoseAnswer, OutcomeAnswer
 from trainonce.report.sentences import interval, number
+from trainonce.sites import Unit
 
 _DASHES = ("solid", "dot", "dash", "dashdot")
 _BESIDE = 0.02  # of the axis: how far the plain run's means stand from the trunk's
+_ASIDE = 0.12  # of the distance of two arms: how far the points of seeds stand from the mean
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', Arial, sans-serif"
 
 
@@ -56,6 +58,70 @@ def dose_response(answer: Answer, height: int = 250) -> go.Figure:
     return figure
 
 
+def arms(answer: Answer, height: int = 250) -> go.Figure:
+    """Each arm's difference from the base run: mean, interval, and a point a seed.
+
+    The band holds the effects that are smaller than the smallest effect of interest.
+    """
+    shown = answer.decided.doses[1:]
+    places = list(range(len(shown)))
+    ways = [answer.direction] if answer.direction else [1, -1]
+    edges = [way * answer.smallest for way in ways]
+    figure = _figure(height)
+    figure.add_trace(
+        go.Scatter(
+            x=[place + _ASIDE for place, arm in enumerate(shown) for _ in arm.points],
+            y=[point for arm in shown for point in arm.points],
+            mode="markers",
+            name="seeds",
+            marker={
+                "color": "var(--paper)",
+                "line": {"color": "var(--faint)", "width": 1.5},
+                "size": 6,
+            },
+            hovertemplate="%{y:.4g}",
+        )
+    )
+    figure.add_trace(
+        go.Scatter(
+            x=places,
+            y=[arm.effect for arm in shown],
+            error_y={
+                "type": "data",
+                "symmetric": False,
+                "array": [arm.effect_high - arm.effect for arm in shown],
+                "arrayminus": [arm.effect - arm.effect_low for arm in shown],
+                "color": "var(--series)",
+                "thickness": 1.5,
+                "width": 3,
+                "visible": all(len(arm.points) > 1 for arm in shown),
+            },
+            mode="markers",
+            name="mean",
+            marker={"color": "var(--series)", "size": 8},
+            customdata=[escape(_hover(arm)) for arm in shown],
+            hovertemplate="%{customdata}",
+        )
+    )
+    figure.add_hrect(
+        y0=min(0.0, *edges),
+        y1=max(0.0, *edges),
+        fillcolor="var(--series)",
+        opacity=0.1,
+        line_width=0,
+        layer="below",
+    )
+    figure.add_hline(y=0.0, line={"color": "var(--muted)", "width": 1, "dash": "dash"})
+    figure.update_xaxes(
+        tickvals=places,
+        ticktext=[escape(arm.label or "") for arm in shown],
+        range=[-0.6, len(shown) - 0.4],
+        showgrid=False,
+    )
+    figure.update_yaxes(title_text=f"difference from {escape(answer.decided.doses[0].label or '')}")
+    return figure
+
+
 def training_curves(curves: Sequence[Curve]) -> go.Figure:
     """The training loss of trunk and plain run, a line a seed."""
     figure = _figure(320)
@@ -87,7 +153,10 @@ def training_curves(curves: Sequence[Curve]) -> go.Figure:
 
 
 def in_words(answer: Answer) -> str:
-    """What the dose-response figure shows, for those who do not see it. Not escaped."""
+    """What the figure of an answer shows, for those who do not see it. Not escaped."""
+    if answer.unit is Unit.RUN:
+        shown = "; ".join(map(_hover, answer.decided.doses[1:]))
+        return f"Difference from {answer.decided.doses[0].label}. {shown}."
     text = f"Dose response of {answer.decided.outcome}. {_doses_in_words(answer.decided)}."
     if answer.plain is not None:
         text += f" Plain run: {_doses_in_words(answer.plain)}."
@@ -145,6 +214,10 @@ def _means(outcome: OutcomeAnswer, name: str, shift: float) -> go.Scatter:
 
 
 def _hover(dose: DoseAnswer) -> str:
+    if dose.label is not None:
+        return (
+            f"{dose.label}: {number(dose.effect)} ({interval(dose.effect_low, dose.effect_high)})"
+        )
     return f"dose {dose.dose}: {number(dose.mean)} ({interval(dose.low, dose.high)})"
 
 

@@ -18,16 +18,20 @@ from plotly.utils import PlotlyJSONEncoder
 from trainonce.analysis.answers import Answer, Answers
 from trainonce.analysis.verdicts import ALPHA, Verdict
 from trainonce.plan.plan import Plan
-from trainonce.report.figures import curves_in_words, dose_response, in_words, training_curves
+from trainonce.report.figures import arms, curves_in_words, dose_response, in_words, training_curves
 from trainonce.report.sentences import (
+    detectable,
     enough,
     heldout_sentence,
     interval,
     left_out_sentence,
+    level,
     number,
     p_value,
     sentence,
+    short,
 )
+from trainonce.sites import Unit
 from trainonce.study.schema import AA
 
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -65,7 +69,9 @@ def render(answers: Answers, plan: Plan) -> str:
     check = next((answer for answer in answers.answers if answer.question == AA), None)
     cards = [*asked, *([check] if check else [])]
     figures = {
-        f"dose-response-{index}": dose_response(card, height=190 if card is check else 250)
+        f"answer-{index}": arms(card)
+        if card.unit is Unit.RUN
+        else dose_response(card, height=190 if card is check else 250)
         for index, card in enumerate(cards)
     }
     if answers.curves:
@@ -185,6 +191,9 @@ _environment.filters |= {
     "enough": lambda answer: typeset(enough(answer)),
     "in_words": lambda answer: typeset(in_words(answer)),
     "listed": listed,
+    "detectable": lambda value: typeset(detectable(value)),
+    "level": lambda value: typeset(level(value)),
+    "short": short,
     "number": lambda value: typeset(number(value)),
     "bare_p_value": lambda p: p_value(p).removeprefix("p ").removeprefix("= "),
     "p_value": lambda p: p_value(p).replace(" ", "\N{NO-BREAK SPACE}"),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 from trainonce.analysis.answers import Answer, Answers
-from trainonce.analysis.verdicts import FEWEST, Verdict
+from trainonce.analysis.verdicts import FEWEST, FEWEST_RUNS, Verdict
+from trainonce.sites import Unit
 from trainonce.study.schema import AA
 
 
@@ -14,8 +17,20 @@ def number(value: float) -> str:
     return f"{value:.2g}" if abs(value) >= 0.001 else f"{value:.0e}"
 
 
+def level(value: float) -> str:
+    """A mean outcome of runs, which differ by little: four significant digits."""
+    return f"{value:.4g}"
+
+
+def detectable(value: float | None) -> str:
+    """A smallest detectable effect."""
+    return "none" if value is None else number(value)
+
+
 def interval(low: float, high: float) -> str:
     """A 95 % interval."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return "no interval"
     return f"{number(low)} to {number(high)}"
 
 
@@ -30,6 +45,14 @@ def sentence(answer: Answer) -> str:
     top = decided.doses[-1]
     base = decided.doses[0]
     corrected = "" if answer.question == AA else " after correction"
+    if answer.unit is Unit.RUN:
+        pairs = f"{answer.units} seed{'s' * (answer.units > 1)}"
+        return (
+            f"With {top.label} the {decided.outcome} is {level(top.mean)}, against "
+            f"{level(base.mean)} for {base.label}: an effect of {number(decided.estimate)} "
+            f"({interval(decided.low, decided.high)}), paired over {pairs}, "
+            f"{p_value(answer.p_adjusted)}{corrected}."
+        )
     return (
         f"At dose {top.dose} the {decided.outcome} is {number(top.mean)}, against "
         f"{number(base.mean)} at dose 0: an effect of {number(decided.estimate)} "
@@ -41,6 +64,8 @@ def enough(answer: Answer) -> str:
     """What would have decided a question that could not be told; empty for the others."""
     if answer.verdict is not Verdict.CANNOT_TELL:
         return ""
+    if answer.unit is Unit.RUN:
+        return _enough_runs(answer)
     decided, top = answer.decided, answer.decided.doses[-1]
     width = (decided.high - decided.low) / 2
     factor = (width / answer.smallest) ** 2
@@ -58,10 +83,27 @@ def enough(answer: Answer) -> str:
     )
 
 
+def _enough_runs(answer: Answer) -> str:
+    smallest = number(answer.smallest)
+    if answer.units < FEWEST_RUNS:
+        return (
+            "One seed shows no spread, so that there is no interval. If seeds differ as the plan "
+            f"assumes, {answer.units_needed} seeds could tell an effect of {smallest}."
+        )
+    if answer.units_needed is None or answer.units_needed <= answer.units:
+        return f"The effect is close to the smallest one of interest, {smallest}; more seeds tell."
+    return (
+        f"By the spread that these {answer.units} seeds show, {answer.units_needed} could tell an "
+        f"effect of {smallest}."
+    )
+
+
 def heldout_sentence(answers: Answers) -> str:
     """What the insertions did to the held-out loss."""
     text = f"Held-out loss {answers.heldout_loss:.3f} nats a token"
     if answers.heldout_loss_plain is None or answers.heldout_change is None:
+        if not answers.changed_share:
+            return f"{text}. The trunk has no insertions, so that it is the plain run itself."
         return f"{text}; no plain run was asked for, so nothing to compare it with."
     change = answers.heldout_change
     return (
@@ -90,3 +132,9 @@ def cost_sentence(answers: Answers) -> str:
         )
         + f"; one run a question would take {answers.one_run_a_question:.1f}."
     )
+
+
+def short(key: str) -> str:
+    """The beginning of a job's key; a state's has its step too."""
+    run, _, step = key.partition("@")
+    return f"{run[:8]}@{step}" if step else run[:8]

@@ -12,6 +12,7 @@ from trainonce.analysis.verdicts import Verdict
 from trainonce.plan.plan import Plan
 from trainonce.report.sentences import (
     cost_sentence,
+    detectable,
     enough,
     heldout_sentence,
     interval,
@@ -19,7 +20,9 @@ from trainonce.report.sentences import (
     number,
     p_value,
     sentence,
+    short,
 )
+from trainonce.sites import Unit
 from trainonce.study.schema import AA
 
 _STYLES = {Verdict.YES: "bold green", Verdict.NO: "bold blue", Verdict.CANNOT_TELL: "bold yellow"}
@@ -34,27 +37,31 @@ def plan_view(plan: Plan, done: set[str]) -> RenderableType:
         done: keys of the jobs that are finished already.
     """
     questions = Table(title="Questions", title_justify="left", expand=False)
-    for name in ("question", "strategy", "method", "outcome", "units", "detectable effect"):
-        right = name in ("units", "detectable effect")
+    columns = ("question", "strategy", "shares with", "treatment", "outcome", "units", "detectable")
+    for name in columns:
+        right = name in ("units", "detectable")
         questions.add_column(name, justify="right" if right else "left")
     for planned in plan.questions:
         question = planned.question
         questions.add_row(
             Text(question.id),
             planned.strategy.value,
-            question.method.name,
+            Text(_few(plan.shares_with(question.id))),
+            question.treated_by,
             question.outcome.name,
-            str(planned.units),
-            number(planned.detectable_effect),
+            f"{planned.units} {question.unit.value}s",
+            detectable(planned.detectable_effect),
         )
     jobs = Table(title="Jobs", title_justify="left", expand=False)
-    for name in ("key", "kind", "state", "cost", "why"):
+    for name in ("key", "after", "kind", "state", "code", "cost", "why"):
         jobs.add_column(name, justify="right" if name == "cost" else "left")
     for job in plan.jobs:
         jobs.add_row(
-            job.key[:8],
+            short(job.key),
+            ", ".join(map(short, job.parents)),
             job.kind,
-            "done" if job.key in done else "new",
+            "done" if job.key in done else "open",
+            job.code.value,
             f"{job.run_equivalents:.3f}",
             Text(job.reason),
         )
@@ -65,7 +72,8 @@ def plan_view(plan: Plan, done: set[str]) -> RenderableType:
         f"Answers: {plan.run_equivalents:.1f} run-equivalents. One run a question: "
         f"{plan.one_run_a_question:.1f}. Checks, on top: {plan.checks_run_equivalents:.1f}.",
         f"Costs are in run-equivalents: the recipe, trained once at each of its seeds ({seeds}).",
-        "Detectable effect: highest dose against dose 0, at 80 % power and the corrected level.",
+        "Detectable: the smallest effect (highest dose against dose 0; last arm against the base "
+        "run, by seeds) that is found with 80 % power at the corrected level.",
     ]
     return Group(
         Text(plan.study, style="bold"),
@@ -82,7 +90,7 @@ def plan_view(plan: Plan, done: set[str]) -> RenderableType:
 def answers_view(answers: Answers) -> RenderableType:
     """The answers, each with its doses."""
     table = Table(expand=False)
-    for name in ("question", "verdict", "effect", "95 % interval", "corrected", "doses"):
+    for name in ("question", "verdict", "effect", "95 % interval", "corrected", "doses or arms"):
         table.add_column(name, justify="right" if name == "effect" else "left")
     for answer in answers.answers:
         decided = answer.decided
@@ -100,8 +108,7 @@ def answers_view(answers: Answers) -> RenderableType:
         text = Text(answer.verdict.value.capitalize() + ". ", style=_STYLES[answer.verdict])
         text.append(f"{sentence(answer)} {enough(answer)}".strip(), style="default not bold")
         said.append(Padding(text, (0, 0, 0, 2)))
-        means = "   ".join(f"{dose.dose}: {number(dose.mean)}" for dose in answer.decided.doses)
-        said.append(Padding(Text(f"by dose   {means}", style="dim"), (0, 0, 1, 2)))
+        said.append(Padding(Text(_parts(answer), style="dim"), (0, 0, 1, 2)))
     convicted = any(a.question == AA and a.verdict is Verdict.YES for a in answers.answers)
     warning = [
         Text("The A/A question has an effect: do not trust these answers.", style="bold red")
@@ -117,6 +124,23 @@ def answers_view(answers: Answers) -> RenderableType:
         Text(f"Cost: {cost_sentence(answers)} Took {answers.seconds:.0f} s."),
         *(warning if convicted else []),
     )
+
+
+def _few(names: tuple[str, ...], most: int = 3) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _parts(answer: Answer) -> str:
+    """The mean of each dose, or each arm's difference from the base run."""
+    doses = answer.decided.doses
+    if answer.unit is Unit.ITEM:
+        return "by dose   " + "   ".join(f"{dose.dose}: {number(dose.mean)}" for dose in doses)
+    arms = (
+        f"{arm.label}: {number(arm.effect)} ({interval(arm.effect_low, arm.effect_high)})"
+        for arm in doses[1:]
+    )
+    return "by arm   " + "   ".join(arms)
 
 
 def _sparkline(answer: Answer) -> str:

@@ -3,93 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-import types
-import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import TypeAdapter, ValidationError
 
-from trainonce.methods.registry import Method, Outcome, methods, probe_of
-from trainonce.models.decoder import SIZES, DecoderSettings
-from trainonce.sites import ItemTreatment, SettingError, Site
-from trainonce.stream import smollm2
-from trainonce.stream.corpora import CorpusSource
-from trainonce.stream.corpus import DataSettings
+from trainonce.methods.registry import Outcome, methods, probe_of
+from trainonce.sites import Site
+from trainonce.study.changes import change_arms, length_arms
 from trainonce.study.problems import Place, Problem, StudyError, nearest
+from trainonce.study.questions import ItemQuestion, Question, RunQuestion
+from trainonce.study.recipe import Recipe, resolve
 from trainonce.study.schema import AA, QuestionKeys, RecipeKeys, StudyKeys
+from trainonce.study.translate import problem_of
 from trainonce.study.yaml_lines import Document, parse
-from trainonce.train.schedules import Schedule
-from trainonce.train.settings import AdamWSettings, CheckpointSettings, OnNan
+from trainonce.tasks.language import HELDOUT_PROBE
 
 _DIRECTIONS = {"increase": 1, "decrease": -1, "change": 0}
 _MARKS = 2  # an insertion opens and closes with the end-of-text token
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """Model, data, optimizer, schedule and length of a base run, run once at each seed.
-
-    No result depends on ``checkpoints``, which says when a run saves its state.
-    """
-
-    data: DataSettings
-    model: str | DecoderSettings
-    optimizer: AdamWSettings
-    schedule: Schedule
-    batch: int
-    steps: int
-    clip: float
-    precision: str
-    accumulate: int
-    on_nan: OnNan
-    checkpoints: CheckpointSettings
-    seeds: tuple[int, ...]
-    allow_changed: float
-
-    @property
-    def rows(self) -> int:
-        """Sequences that a run reads."""
-        return self.steps * self.batch
-
-    @property
-    def tokens(self) -> int:
-        """Tokens that a run reads."""
-        return self.rows * self.data.sequence
-
-
-@dataclass(frozen=True, kw_only=True)
-class Question:
-    """A treatment, what it is compared with (its own dose 0), and the outcome that decides.
-
-    Attributes:
-        id: its name in the study.
-        ask: the question as the user asks it.
-        method: the treatment's method.
-        treatment: the method with its settings.
-        outcome: the outcome that decides.
-        direction: +1, -1 or 0: where the effect is expected.
-        smallest: the smallest effect of interest.
-        lane: see `trainonce.stream.lanes`.
-    """
-
-    id: str
-    ask: str
-    method: Method
-    treatment: ItemTreatment
-    outcome: Outcome
-    direction: int
-    smallest: float
-    lane: int
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The treatment's settings as plain JSON data."""
-        adapter: TypeAdapter[Any] = TypeAdapter(self.method.cls)
-        return dict(adapter.dump_python(self.treatment, mode="json"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,8 +45,12 @@ class StudyDefinition:
 
     def problem(self, question: str, field: str, found: object, right: str) -> Problem:
         """A problem with ``field`` of a question's treatment."""
+        return self.problem_at(question, ("treatment", field), found, right)
+
+    def problem_at(self, question: str, place: Place, found: object, right: str) -> Problem:
+        """A problem at ``place`` of a question."""
         index = [question.id for question in self.questions].index(question)
-        return self.document.problem(("questions", index, "treatment", field), found, right)
+        return self.document.problem(("questions", index, *place), found, right)
 
 
 def load(file: Path) -> StudyDefinition:
@@ -129,25 +66,27 @@ def load(file: Path) -> StudyDefinition:
     try:
         keys = StudyKeys.model_validate(document.value, context=context)
     except ValidationError as error:
-        problems += [_problem(document, details, StudyKeys) for details in error.errors()]
+        problems += [problem_of(document, details, StudyKeys) for details in error.errors()]
     problems += _twice(document)
-    questions = []
+    recipe = None
+    try:
+        raw_recipe = document.value.get("recipe") or {}
+        own_keys = RecipeKeys.model_validate(raw_recipe, context=context)
+        recipe = resolve(own_keys, document.file.parent)
+    except ValidationError:
+        pass  # reported with the file
+    questions: list[Question] = []
     for index, raw in enumerate(_raw_questions(document)):
         try:
             own = QuestionKeys.model_validate(raw)
         except ValidationError:
             continue  # reported with the file
         try:
-            questions.append(_question(document, index, own))
+            questions.append(_question(document, index, own, recipe))
         except StudyError as error:
             problems += error.problems
-    recipe = None
-    try:
-        raw_recipe = document.value.get("recipe") or {}
-        recipe = _recipe(document, RecipeKeys.model_validate(raw_recipe, context=context))
+    if recipe is not None:
         problems += _too_long(document, recipe, questions)
-    except ValidationError:
-        pass  # reported with the file
     if problems or keys is None or recipe is None:
         raise StudyError(problems)
     return StudyDefinition(
@@ -162,11 +101,11 @@ def load(file: Path) -> StudyDefinition:
 _NULL = 0.3  # nats: with 320 items a dose, a null effect is told from this in 9 studies of 10
 
 
-def placebo() -> Question:
+def placebo() -> ItemQuestion:
     """The A/A question that every study asks unasked."""
     known = methods(Site.DATA)["placebo"]
     outcome = next(outcome for outcome in probe_of(known).outcomes if outcome.name == "loss")
-    return Question(
+    return ItemQuestion(
         id=AA,
         ask="Do doses of nothing have an effect? (A/A: they must not)",
         method=known,
@@ -174,7 +113,6 @@ def placebo() -> Question:
         outcome=outcome,
         direction=0,
         smallest=_NULL,
-        lane=0,
     )
 
 
@@ -196,11 +134,98 @@ def _twice(document: Document) -> Iterator[Problem]:
             seen[name] = document.key_lines[place]
 
 
-def _question(document: Document, index: int, keys: QuestionKeys) -> Question:
+def _question(
+    document: Document, index: int, keys: QuestionKeys, recipe: Recipe | None
+) -> Question:
     place: Place = ("questions", index)
+    problems = list(_misplaced(document, place, keys))
+    question: Question | None = None
+    try:
+        if keys.treatment.method is not None:
+            question = _item_question(document, place, keys, keys.treatment.method)
+        else:
+            question = _run_question(document, place, keys, recipe)
+    except StudyError as error:
+        problems += error.problems
+    if problems or question is None:
+        raise StudyError(problems)
+    return question
+
+
+def _misplaced(document: Document, place: Place, keys: QuestionKeys) -> Iterator[Problem]:
+    """Keys that belong to another kind of question."""
+    items, given = keys.treatment.method is not None, keys.model_fields_set
+    for name in ("lane", "window"):
+        if name in given and not items:
+            right = "belongs to questions that insert items (`treatment: {method: ...}`)"
+            yield document.problem((*place, name), None, right)
+    if "at" in given and keys.treatment.change is None:
+        right = "belongs to `treatment: {change: ...}`" + (
+            "; items are inserted late with `window: [50%, 100%]`" if items else ""
+        )
+        yield document.problem((*place, "at"), None, right)
+    if not items:
+        for name in keys.treatment.model_extra or {}:
+            right = "treatment has no such key beside change and lengths"
+            yield document.problem((*place, "treatment", name), name, right)
+    if keys.how in keys.forbidden:
+        right = f"`not` holds {keys.how!s} too: nothing is left"
+        yield document.problem((*place, "how"), str(keys.how), right)
+
+
+def _outcome(
+    document: Document, place: Place, keys: QuestionKeys, known: tuple[Outcome, ...]
+) -> Outcome:
+    outcomes = {outcome.name: outcome for outcome in known}
+    wanted = keys.outcome or next(iter(outcomes))
+    if wanted not in outcomes:
+        right = nearest(wanted, outcomes)
+        raise StudyError([document.problem((*place, "outcome"), wanted, right)])
+    return outcomes[wanted]
+
+
+def _run_question(
+    document: Document, place: Place, keys: QuestionKeys, recipe: Recipe | None
+) -> RunQuestion:
+    problems: list[Problem] = []
+    treatment = (*place, "treatment")
+    change, lengths = keys.treatment.change, keys.treatment.lengths
+    try:
+        if change is not None:
+            arms = change_arms(document, (*treatment, "change"), change, keys.at, recipe)
+        else:
+            arms = length_arms(document, (*treatment, "lengths"), lengths or [], recipe)
+    except StudyError as error:
+        problems += error.problems
+    try:
+        outcome = _outcome(document, place, keys, methods(Site.PROBE)[HELDOUT_PROBE].outcomes)
+    except StudyError as error:
+        problems += error.problems
+    if problems:
+        raise StudyError(problems)
+    asked = (
+        f"Does another {' and '.join(change)} change {outcome.name}?"
+        if change
+        else f"What does a shorter run cost in {outcome.name}?"
+    )
+    return RunQuestion(
+        id=keys.id,
+        ask=keys.ask or asked,
+        outcome=outcome,
+        direction=_DIRECTIONS[keys.expect] if keys.expect else outcome.direction,
+        smallest=keys.smallest_effect or outcome.smallest,
+        how=keys.how,
+        forbidden=tuple(keys.forbidden),
+        kind="lengths" if change is None else "change",
+        base="the whole length" if change is None else "the base run",
+        arms=arms,
+        late=keys.at > 0,
+    )
+
+
+def _item_question(document: Document, place: Place, keys: QuestionKeys, name: str) -> ItemQuestion:
     treatments = {name: known for name, known in methods(Site.DATA).items() if known.probe}
     treatments.pop("placebo")
-    name = keys.treatment.method
     known = treatments.get(name)
     if known is None:
         at = _method_place(document, place)
@@ -212,21 +237,19 @@ def _question(document: Document, index: int, keys: QuestionKeys) -> Question:
         treatment = TypeAdapter(known.cls).validate_python(settings)
     except ValidationError as error:
         problems += [
-            _problem(document, details, known.cls, (*place, "treatment"))
+            problem_of(document, details, known.cls, (*place, "treatment"))
             for details in error.errors()
         ]
-    outcomes = {outcome.name: outcome for outcome in probe_of(known).outcomes}
-    wanted = keys.outcome or next(iter(outcomes))
-    if wanted not in outcomes:
-        right = nearest(wanted, outcomes)
-        problems.append(document.problem((*place, "outcome"), wanted, right))
+    try:
+        outcome = _outcome(document, place, keys, probe_of(known).outcomes)
+    except StudyError as error:
+        problems += error.problems
     if treatment is not None:
         treatment = _beside_the_study(treatment, document.file.parent)
         problems += _missing_files(document, place, treatment)
     if problems or treatment is None:
         raise StudyError(problems)
-    outcome = outcomes[wanted]
-    return Question(
+    return ItemQuestion(
         id=keys.id,
         ask=keys.ask or f"Does {name} change {outcome.name}?",
         method=known,
@@ -235,6 +258,9 @@ def _question(document: Document, index: int, keys: QuestionKeys) -> Question:
         direction=_DIRECTIONS[keys.expect] if keys.expect else outcome.direction,
         smallest=keys.smallest_effect or outcome.smallest,
         lane=keys.lane,
+        window=keys.window,
+        how=keys.how,
+        forbidden=tuple(keys.forbidden),
     )
 
 
@@ -261,49 +287,11 @@ def _missing_files(document: Document, place: Place, treatment: Any) -> Iterator
             yield document.problem(at, str(value), "there is no such file")
 
 
-def _recipe(document: Document, keys: RecipeKeys) -> Recipe:
-    folder = document.file.parent
-    tokenizer = keys.data.tokenizer
-    return Recipe(
-        data=DataSettings(
-            corpus=CorpusSource(**keys.data.corpus.model_dump()),
-            tokenizer=_local(tokenizer.name, folder) or tokenizer.vocabulary,
-            sequence=keys.data.sequence,
-            heldout=keys.data.heldout,
-        ),
-        model=(
-            model
-            if isinstance(model := keys.model.resolved(), DecoderSettings)
-            else _local(model, folder) or model
-        ),
-        optimizer=keys.optimizer.resolved(),
-        schedule=keys.schedule.resolved(),
-        batch=keys.batch,
-        steps=keys.length.steps(keys.batch, keys.data.sequence),
-        clip=keys.clip,
-        precision=keys.precision,
-        accumulate=keys.accumulate,
-        on_nan=keys.on_nan,
-        checkpoints=keys.checkpoints.resolved(),
-        seeds=tuple(keys.seeds),
-        allow_changed=keys.allow_changed,
-    )
-
-
-def _local(name: str | None, folder: Path) -> str | None:
-    """A name as it is, or as the absolute path of the folder beside the study that it means.
-
-    Names of our own keep their meaning, whatever lies beside the study.
-    """
-    if name is None or name in SIZES or name == smollm2.NAME:
-        return name
-    local = (folder / Path(name).expanduser()).resolve()
-    return str(local) if local.is_dir() else name
-
-
 def _too_long(document: Document, recipe: Recipe, questions: list[Question]) -> Iterator[Problem]:
     identities = [raw.get("id") for raw in _raw_questions(document) if isinstance(raw, dict)]
     for question in questions:
+        if not isinstance(question, ItemQuestion):
+            continue
         longest, sequence = question.treatment.longest, recipe.data.sequence
         if longest is not None and longest + _MARKS > sequence:
             place: Place = ("questions", identities.index(question.id), "treatment")
@@ -313,61 +301,3 @@ def _too_long(document: Document, recipe: Recipe, questions: list[Question]) -> 
                 f"an item with its {_MARKS} end-of-text marks must fit a sequence, and "
                 f"recipe.data.sequence is {sequence}; make the item shorter or the sequence longer",
             )
-
-
-def _problem(document: Document, details: ErrorDetails, schema: type, base: Place = ()) -> Problem:
-    """A pydantic error in our words, at the place that the user has to mend."""
-    place: Place = (*base, *details["loc"])
-    kind, found = details["type"], details["input"]
-    inner = details.get("ctx", {}).get("error")
-    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
-        known = _known_keys(schema, details["loc"][:-1])
-        parent = "the file" if len(place) == 1 else str(place[-2])
-        right = f"{parent} has no such key; {nearest(str(place[-1]), known)}"
-        return document.problem(place, place[-1], right)
-    if kind in ("missing", "missing_argument", "missing_keyword_only_argument"):
-        return document.problem(place, None, "is missing")
-    if isinstance(inner, SettingError):
-        place = (*place, inner.field)
-        value = found.get(inner.field) if isinstance(found, dict) else found
-        shown = _value_at(document.value, place, value)
-        return document.problem(place, shown, str(inner))
-    right = str(inner) if inner is not None else details["msg"]
-    while place and place not in document.lines:
-        place = place[:-1]  # a place inside a validator is none that the user wrote
-    return document.problem(place, found, right[:1].lower() + right[1:])
-
-
-def _value_at(value: Any, place: Place, otherwise: Any) -> Any:
-    for part in place:
-        try:
-            value = value[part]
-        except (KeyError, IndexError, TypeError):
-            return otherwise if not isinstance(otherwise, dict) else None
-    return value
-
-
-def _known_keys(schema: Any, place: Place) -> list[str]:
-    """The keys that the schema has at ``place``."""
-    for part in place:
-        if isinstance(part, str):
-            model = _model_in(schema)
-            schema = model.model_fields[part].annotation if model else None
-        else:
-            schema = next(iter(typing.get_args(schema)), None)
-    model = _model_in(schema)
-    if model is not None:
-        return list(model.model_fields)
-    if dataclasses.is_dataclass(schema):
-        return [field.name for field in dataclasses.fields(schema)]
-    return []
-
-
-def _model_in(schema: Any) -> type[BaseModel] | None:
-    if isinstance(schema, type) and issubclass(schema, BaseModel):
-        return schema
-    if typing.get_origin(schema) in (typing.Annotated, typing.Union, types.UnionType):
-        for argument in typing.get_args(schema):
-            if (model := _model_in(argument)) is not None:
-                return model
-    return None

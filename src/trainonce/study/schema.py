@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,6 +25,17 @@ from trainonce.train.settings import AdamWSettings, CheckpointSettings, OnNan
 
 AA = "aa"
 """The id of the A/A question, which every study has unasked."""
+
+
+class Strategy(StrEnum):
+    """How a question shares training."""
+
+    MULTIPLEX = "multiplex"
+    FORK = "fork"
+    REPLICATE = "replicate"
+    AVERAGE = "average"
+    EXTRAPOLATE = "extrapolate"
+    EMULATE = "emulate"
 
 
 class _Strict(BaseModel):
@@ -199,11 +211,23 @@ class RecipeKeys(_Strict):
 
 
 class TreatmentKeys(BaseModel):
-    """``questions[].treatment``: ``method``, and that method's own settings beside it."""
+    """``questions[].treatment``: what is done.
+
+    ``method`` with that method's own settings beside it, which inserts items; ``change``, another
+    recipe; or ``lengths``, shorter runs.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    method: str
+    method: str | None = None
+    change: dict[str, Any] | None = None
+    lengths: Annotated[list[Share], Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> TreatmentKeys:
+        if sum(part is not None for part in (self.method, self.change, self.lengths)) != 1:
+            raise ValueError("one of method, change and lengths")
+        return self
 
 
 class QuestionKeys(_Strict):
@@ -212,10 +236,33 @@ class QuestionKeys(_Strict):
     id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
     ask: Annotated[str, Field(min_length=1, max_length=300)] | None = None
     treatment: Annotated[TreatmentKeys, _named("method")]
+    at: Share = 0.0
+    window: tuple[Share, Share] = (0.0, 1.0)
     outcome: str | None = None
     expect: Literal["increase", "decrease", "change"] | None = None
     smallest_effect: Annotated[float, Field(gt=0)] | None = None
     lane: Annotated[int, Field(ge=0)] = 0
+    how: Strategy | None = None
+    forbidden: Annotated[list[Strategy], Field(alias="not")] = []
+
+    @field_validator("at")
+    @classmethod
+    def _before_the_end(cls, share: float) -> float:
+        if share == 1:
+            raise ValueError("a share under 100%: nothing comes after the end")
+        return share
+
+    @field_validator("window")
+    @classmethod
+    def _in_order(cls, window: tuple[float, float]) -> tuple[float, float]:
+        if not window[0] < window[1]:
+            raise ValueError("two shares of the run, the first one below the second")
+        return window
+
+    @field_validator("forbidden", mode="before")
+    @classmethod
+    def _one_strategy_is_a_list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
 
 
 class CheckKeys(_Strict):

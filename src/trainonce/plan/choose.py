@@ -1,0 +1,67 @@
+"""Which strategy answers each question: the cheapest that can, and that the user allows."""
+
+from __future__ import annotations
+
+from trainonce.plan import fork, multiplex, replicate
+from trainonce.plan.offers import Offer, Refusal, Refused
+from trainonce.study.load import StudyDefinition
+from trainonce.study.problems import Problem, StudyError
+from trainonce.study.questions import Question
+from trainonce.study.recipe import Recipe
+from trainonce.study.schema import Strategy
+
+_KNOWN = (multiplex.offer, fork.offer, replicate.offer)
+
+
+def choose(study: StudyDefinition) -> dict[str, Strategy]:
+    """The strategy of each question, by id.
+
+    Raises:
+        StudyError: with every question that cannot be answered in the way that the user wants, and
+            with the ways that there are.
+    """
+    chosen: dict[str, Strategy] = {}
+    problems: list[Problem] = []
+    for question in study.questions:
+        found = offers(question, study.recipe)
+        possible = [one for one in found if isinstance(one, Offer) and _allowed(question, one)]
+        if possible:
+            cheapest = min(possible, key=lambda one: one.run_equivalents)
+            chosen[question.id] = cheapest.strategy
+        else:
+            problems.append(_problem(study, question, found))
+    if problems:
+        raise StudyError(problems)
+    return chosen
+
+
+def offers(question: Question, recipe: Recipe) -> tuple[Offer | Refusal, ...]:
+    """What every strategy says to ``question``."""
+    known = tuple(offer(question, recipe) for offer in _KNOWN)
+    others = set(Strategy) - {one.strategy for one in known}
+    return known + tuple(
+        Refusal(strategy=name, code=Refused.NOT_THERE, why="no question can be asked for it yet")
+        for name in Strategy
+        if name in others
+    )
+
+
+def _allowed(question: Question, offer: Offer) -> bool:
+    return question.how in (None, offer.strategy) and offer.strategy not in question.forbidden
+
+
+def _problem(
+    study: StudyDefinition, question: Question, found: tuple[Offer | Refusal, ...]
+) -> Problem:
+    said = []
+    for one in found:
+        if isinstance(one, Offer):
+            cost = f"{one.run_equivalents:.2f} run-equivalents beside the trunk"
+            if one.strategy in question.forbidden:
+                cost += ", and `not` forbids it"
+            said.append(f"{one.strategy} is possible ({cost})")
+        elif one.code is not Refused.NOT_THERE or one.strategy is question.how:
+            said.append(f"{one.strategy} is not: {one.why}")
+    field = "how" if question.how else "not"
+    wish = str(question.how) if question.how else [str(name) for name in question.forbidden]
+    return study.problem_at(question.id, (field,), wish, "; ".join(said))

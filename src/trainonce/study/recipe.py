@@ -1,0 +1,86 @@
+"""The recipe of a base run, checked and with every default in place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainonce.models.decoder import SIZES, DecoderSettings
+from trainonce.stream import smollm2
+from trainonce.stream.corpora import CorpusSource
+from trainonce.stream.corpus import DataSettings
+from trainonce.study.schema import RecipeKeys
+from trainonce.train.schedules import Schedule
+from trainonce.train.settings import AdamWSettings, CheckpointSettings, OnNan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Model, data, optimizer, schedule and length of a base run, run once at each seed.
+
+    No result depends on ``checkpoints``, which says when a run saves its state.
+    """
+
+    data: DataSettings
+    model: str | DecoderSettings
+    optimizer: AdamWSettings
+    schedule: Schedule
+    batch: int
+    steps: int
+    clip: float
+    precision: str
+    accumulate: int
+    on_nan: OnNan
+    checkpoints: CheckpointSettings
+    seeds: tuple[int, ...]
+    allow_changed: float
+
+    @property
+    def rows(self) -> int:
+        """Sequences that a run reads."""
+        return self.steps * self.batch
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that a run reads."""
+        return self.rows * self.data.sequence
+
+
+def resolve(keys: RecipeKeys, folder: Path) -> Recipe:
+    """The recipe that ``keys`` say, in a study that lies in ``folder``."""
+    tokenizer = keys.data.tokenizer
+    return Recipe(
+        data=DataSettings(
+            corpus=CorpusSource(**keys.data.corpus.model_dump()),
+            tokenizer=_local(tokenizer.name, folder) or tokenizer.vocabulary,
+            sequence=keys.data.sequence,
+            heldout=keys.data.heldout,
+        ),
+        model=(
+            model
+            if isinstance(model := keys.model.resolved(), DecoderSettings)
+            else _local(model, folder) or model
+        ),
+        optimizer=keys.optimizer.resolved(),
+        schedule=keys.schedule.resolved(),
+        batch=keys.batch,
+        steps=keys.length.steps(keys.batch, keys.data.sequence),
+        clip=keys.clip,
+        precision=keys.precision,
+        accumulate=keys.accumulate,
+        on_nan=keys.on_nan,
+        checkpoints=keys.checkpoints.resolved(),
+        seeds=tuple(keys.seeds),
+        allow_changed=keys.allow_changed,
+    )
+
+
+def _local(name: str | None, folder: Path) -> str | None:
+    """A name as it is, or as the absolute path of the folder beside the study that it means.
+
+    Names of our own keep their meaning, whatever lies beside the study.
+    """
+    if name is None or name in SIZES or name == smollm2.NAME:
+        return name
+    local = (folder / Path(name).expanduser()).resolve()
+    return str(local) if local.is_dir() else name
