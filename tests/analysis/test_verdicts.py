@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from trainonce.analysis.effects import Estimate
-from trainonce.analysis.verdicts import Verdict, verdict
+from trainonce.analysis.verdicts import FEWEST_RUNS, Verdict, verdict
 
 YES, NO, OPEN = Verdict.YES, Verdict.NO, Verdict.CANNOT_TELL
 
@@ -33,3 +33,15 @@ def test_few_units_exclude_nothing() -> None:
     effect = Estimate(0.0, -0.02, 0.02)
     assert verdict(effect, 1.0, 1, smallest=0.1, units=10) is NO
     assert verdict(effect, 1.0, 1, smallest=0.1, units=9) is OPEN
+
+
+def test_two_pairs_of_runs_may_exclude_and_one_may_not() -> None:
+    effect = Estimate(0.0, -0.02, 0.02)
+    assert verdict(effect, 1.0, 0, smallest=0.1, units=2, fewest=FEWEST_RUNS) is NO
+    assert verdict(effect, 1.0, 0, smallest=0.1, units=1, fewest=FEWEST_RUNS) is OPEN
+
+
+def test_without_an_interval_nothing_is_told() -> None:
+    effect = Estimate(3.0, float("-inf"), float("inf"))
+    for direction in (1, -1, 0):
+        assert verdict(effect, 1.0, direction, 0.1, units=1, fewest=FEWEST_RUNS) is OPEN

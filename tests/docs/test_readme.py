@@ -83,5 +83,6 @@ def test_make_has_the_targets_that_the_readme_names() -> None:
 def test_every_key_of_a_study_is_documented() -> None:
     page = (ROOT / "docs" / "study-file.md").read_text(encoding="utf-8")
     for prefix, model in (("", StudyKeys), ("recipe.", RecipeKeys), ("questions[].", QuestionKeys)):
-        for name in model.model_fields:
+        for field, facts in model.model_fields.items():
+            name = facts.alias or field
             assert f"`{prefix}{name}" in page, f"{prefix}{name}"

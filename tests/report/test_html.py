@@ -304,3 +304,83 @@ def test_typeset(plain: str, set_: str) -> None:
 def test_words() -> None:
     assert [duration(s) for s in (4.4, 149, 7_500)] == ["4 s", "2 min 29 s", "2 h 5 min"]
     assert [listed(list(s)) for s in ("", "a", "ab", "abc")] == ["", "a", "a and b", "a, b and c"]
+
+
+def about_runs(seeds: int) -> Answer:
+    """An answer about runs, hostile in its label."""
+    bounds = 0.02 if seeds > 1 else math.inf
+    arms = tuple(
+        DoseAnswer(
+            dose=number,
+            label=label,
+            mean=3.5123 + effect,
+            low=3.5123 + effect - bounds,
+            high=3.5123 + effect + bounds,
+            units=seeds,
+            effect=effect,
+            effect_low=effect - bounds if number else 0.0,
+            effect_high=effect + bounds if number else 0.0,
+            p=0.01 if number else None,
+            points=tuple(effect + 0.01 * seed for seed in range(seeds)) if number else (),
+        )
+        for number, (label, effect) in enumerate(
+            [("the base run", 0.0), ("clip 2", 0.05), (f"lr 0.006 {HOSTILE}", -0.25)]
+        )
+    )
+    decided = OutcomeAnswer(
+        outcome="heldout_loss",
+        says="loss on held-out documents",
+        estimate=-0.25,
+        low=-0.25 - bounds,
+        high=-0.25 + bounds,
+        p=0.01,
+        doses=arms,
+    )
+    return dataclasses.replace(
+        one_answer("memory", plain=False),
+        verdict=Verdict.YES if seeds > 1 else Verdict.CANNOT_TELL,
+        method="change",
+        paper=None,
+        decided=decided,
+        others=(),
+        kinds=(),
+        direction=0,
+        smallest=0.02,
+        unit=Unit.RUN,
+        units=seeds,
+        strategy="fork",
+        units_needed=None if seeds > 1 else 7,
+    )
+
+
+def page_about_runs(seeds: int) -> tuple[str, Page]:
+    answers, plan = study(plain=False)
+    answers = dataclasses.replace(answers, answers=(about_runs(seeds), *answers.answers[1:]))
+    source = render(answers, plan)
+    return source, Page(source)
+
+
+def test_arms_are_shown_with_their_intervals_and_each_seeds_point() -> None:
+    source, page = page_about_runs(seeds=3)
+    assert HOSTILE not in source
+    assert len(page.scripts) == 3
+    points, means = figures(page)["answer-0"]["data"]
+    assert means["y"] == [0.05, -0.25]
+    assert means["error_y"]["array"] == pytest.approx([0.02, 0.02])
+    assert means["error_y"]["visible"] is True
+    assert points["y"] == pytest.approx([0.05, 0.06, 0.07, -0.25, -0.24, -0.23])
+    labels = figures(page)["answer-0"]["layout"]["xaxis"]["ticktext"]
+    assert labels == ["clip 2", html.escape(f"lr 0.006 {HOSTILE}")]
+    assert html.escape(HOSTILE) in means["customdata"][1]
+    described = next(a for _, a in page.tags if a.get("id") == "answer-0")["aria-label"] or ""
+    assert "Difference from the base run. clip 2: 0.05 (0.03 to 0.07);" in described
+    assert f"With lr 0.006 {HOSTILE} the heldout_loss is 3.262, against 3.512" in page.text
+    assert "3 seeds, paired" in page.text
+
+
+def test_one_seed_has_a_point_and_no_interval() -> None:
+    _, page = page_about_runs(seeds=1)
+    means = figures(page)["answer-0"]["data"][1]
+    assert means["error_y"]["visible"] is False
+    assert "an effect of \N{MINUS SIGN}0.25 (no interval), paired over 1 seed" in page.text
+    assert "7 seeds could tell an effect of 0.02" in page.text
