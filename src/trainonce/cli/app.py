@@ -63,6 +63,7 @@ def plan(study: StudyFile, as_json: AsJson = False) -> None:
     from trainonce.cli.console import errors, exit_codes, show, show_json
     from trainonce.cli.progress import data_progress
     from trainonce.lab import Study
+    from trainonce.plan.cost import predict
     from trainonce.report.terminal import plan_view
     from trainonce.run.cache import JobCache
 
@@ -70,11 +71,13 @@ def plan(study: StudyFile, as_json: AsJson = False) -> None:
         loaded = Study.load(study)
         with data_progress(errors()) as progress:
             planned = loaded.plan(progress)
+        prediction = predict(planned)
         if as_json:
-            show_json(planned.to_json())
+            show_json({**planned.to_json(), "machine": prediction.to_json()})
             return
         cache = JobCache(planned.home)
-        show(plan_view(planned, {job.key for job in planned.jobs if cache.done(job.key)}))
+        done = {job.key for job in planned.jobs if cache.done(job.key)}
+        show(plan_view(planned, done, prediction))
 
 
 @app.command()

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from trainonce.analysis.answers import Answer, Answers
 from trainonce.analysis.verdicts import Verdict
+from trainonce.plan.cost import Prediction
 from trainonce.plan.plan import Plan
 from trainonce.report.sentences import (
     cost_sentence,
@@ -16,6 +17,7 @@ from trainonce.report.sentences import (
     heldout_sentence,
     interval,
     left_out_sentence,
+    machine_sentence,
     number,
     p_value,
     sentence,
@@ -26,12 +28,13 @@ _STYLES = {Verdict.YES: "bold green", Verdict.NO: "bold blue", Verdict.CANNOT_TE
 _BARS = " ▁▂▃▄▅▆▇█"
 
 
-def plan_view(plan: Plan, done: set[str]) -> RenderableType:
+def plan_view(plan: Plan, done: set[str], prediction: Prediction) -> RenderableType:
     """What a study takes, before it takes it.
 
     Args:
         plan: the plan.
         done: keys of the jobs that are finished already.
+        prediction: what it takes on this machine.
     """
     questions = Table(title="Questions", title_justify="left", expand=False)
     for name in ("question", "strategy", "method", "outcome", "units", "detectable effect"):
@@ -65,6 +68,7 @@ def plan_view(plan: Plan, done: set[str]) -> RenderableType:
         f"Answers: {plan.run_equivalents:.1f} run-equivalents. One run a question: "
         f"{plan.one_run_a_question:.1f}. Checks, on top: {plan.checks_run_equivalents:.1f}.",
         f"Costs are in run-equivalents: the recipe, trained once at each of its seeds ({seeds}).",
+        machine_sentence(prediction),
         "Detectable effect: highest dose against dose 0, at 80 % power and the corrected level.",
     ]
     return Group(

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainonce.plan.cost import predict
 from trainonce.plan.plan import Job, Plan
 from trainonce.run.cache import JobCache
 from trainonce.run.pool import Pool, Work
-from trainonce.tasks.language import TrainSpec
 
 
 class JobFailedError(RuntimeError):
@@ -36,7 +35,7 @@ def carry_out(
 
     Args:
         plan: what to run.
-        workers: processes side by side; as many as cores and threads allow when left out.
+        workers: processes side by side; as many as cores, threads and memory allow when left out.
         report: told what happens.
 
     Raises:
@@ -54,7 +53,7 @@ def carry_out(
         return
     start = time.monotonic()
     before = spent_seconds(plan)
-    size = min(workers or _pool_size(plan), len(open_jobs))
+    size = min(workers or predict(plan).workers, len(open_jobs))
     pool = Pool(plan.home, size, plan.checkpoints)
     try:
         while open_jobs:
@@ -111,10 +110,3 @@ def _ready(plan: Plan, open_jobs: Mapping[str, Job], running: set[str]) -> list[
 def _still(open_jobs: Mapping[str, Job], key: str) -> list[Job]:
     """The open jobs that are done by the work of ``key``."""
     return [job for job in open_jobs.values() if key in (job.stack, job.key)]
-
-
-def _pool_size(plan: Plan) -> int:
-    trains = [job.spec for job in plan.jobs if isinstance(job.spec, TrainSpec)]
-    if any(spec.device != "cpu" for spec in trains):
-        return 1
-    return max(1, (os.cpu_count() or 1) // max(spec.threads for spec in trains))
