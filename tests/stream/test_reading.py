@@ -78,6 +78,14 @@ def test_what_lies_outside_is_refused_by_both() -> None:
             read(BASE, array(len(BASE) - WIDTH), WIDTH + 1, overlay, array(0), np.int64)
 
 
+def test_a_pool_with_gaps_is_no_block_of_memory() -> None:
+    spread = Pool(np.arange(20, dtype=np.uint16)[::2], array(0, 3, 10))
+    overlay = Overlay().add(array(0, 0), array(1, 20), array(0, 1), spread)
+    found = compiled(BASE, array(0), WIDTH, overlay, array(0), np.int64)
+    assert found[0, :5].tolist() == [1000, 0, 2, 4, 1004]
+    assert found[0, 20:28].tolist() == [6, 8, 10, 12, 14, 16, 18, 1027]
+
+
 def many_insertions() -> Overlay:
     count = reading._COMPILED_FROM
     pool = Pool(np.array([3, 4], dtype=np.uint16), array(0, 2))
