@@ -154,6 +154,21 @@ def test_questions_on_one_lane_are_told_which_lane_is_free(
     planned(tmp_path, home, documents_file, MEMORY, mended)
 
 
+def test_lanes_named_in_one_error_hold_together(
+    tmp_path: Path, home: Path, documents_file: Path
+) -> None:
+    asked = [MEMORY.replace("id: memory", f"id: n{number}") for number in range(9)]
+    with pytest.raises(StudyError) as error:
+        planned(tmp_path, home, documents_file, *asked, allow_changed="89%")
+    assert len(error.value.problems) > 1
+    for problem in error.value.problems:
+        name = problem.right.partition("into question '")[2].partition("'")[0]
+        lane = problem.right.partition("`lane: ")[2].partition("`")[0]
+        index = int(name.removeprefix("n"))
+        asked[index] = asked[index].replace("id:", f"lane: {lane}, id:")
+    planned(tmp_path, home, documents_file, *asked, allow_changed="89%")
+
+
 @pytest.mark.parametrize(
     ("question", "field", "message"),
     [
