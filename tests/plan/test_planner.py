@@ -10,7 +10,7 @@ from trainonce.plan.plan import Plan, Role
 from trainonce.plan.planner import plan
 from trainonce.plan.power import detectable_effect
 from trainonce.study.load import load
-from trainonce.study.problems import StudyError
+from trainonce.study.problems import Problem, StudyError
 from trainonce.train.settings import CheckpointSettings
 
 HEAD = """\
@@ -157,14 +157,20 @@ def test_questions_on_one_lane_are_told_which_lane_is_free(
 def test_lanes_named_in_one_error_hold_together(
     tmp_path: Path, home: Path, documents_file: Path
 ) -> None:
-    asked = [MEMORY.replace("id: memory", f"id: n{number}") for number in range(9)]
-    with pytest.raises(StudyError) as error:
-        planned(tmp_path, home, documents_file, *asked, allow_changed="89%")
-    assert len(error.value.problems) > 1
-    for problem in error.value.problems:
+    problems: tuple[Problem, ...] = ()
+    for letter in "abcdefgh":
+        asked = [MEMORY.replace("id: memory", f"id: {letter}{number}") for number in range(9)]
+        try:
+            planned(tmp_path, home, documents_file, *asked, allow_changed="89%")
+        except StudyError as error:
+            problems = tuple(error.problems)
+        if len(problems) > 1:
+            break
+    assert len(problems) > 1
+    for problem in problems:
         name = problem.right.partition("into question '")[2].partition("'")[0]
         lane = problem.right.partition("`lane: ")[2].partition("`")[0]
-        index = int(name.removeprefix("n"))
+        index = int(name[1:])
         asked[index] = asked[index].replace("id:", f"lane: {lane}, id:")
     planned(tmp_path, home, documents_file, *asked, allow_changed="89%")
 
