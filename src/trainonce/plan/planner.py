@@ -138,6 +138,7 @@ def _train_spec(study: StudyDefinition, corpus: Corpus, seed: int, home: Path) -
         seed=seed,
         device=device.type,
         threads=_threads(study, model, corpus, runs),
+        attention=recipe.attention,
     )
 
 
@@ -161,9 +162,11 @@ def _threads(
     study: StudyDefinition, model: str | DecoderSettings, corpus: Corpus, runs: int
 ) -> int:
     """One thread for small models, which more threads slow down; else the cores shared out."""
+    within = study.recipe.attention == "within"
     try:
         with torch.device("meta"):
-            size = parameters(shape(model, corpus.tokenizer.size))
+            boundary = corpus.tokenizer.end_of_text if within else None
+            size = parameters(shape(model, corpus.tokenizer.size, boundary))
     except ModelError as error:
         raise _model_problem(study, error) from None
     if size < _ONE_THREAD_PARAMETERS:

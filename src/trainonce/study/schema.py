@@ -69,6 +69,7 @@ class DataKeys(_Strict):
     tokenizer: Annotated[TokenizerKeys, _named("name")] = TokenizerKeys()
     sequence: Annotated[int, Field(ge=8, le=1_048_576)] = 128
     heldout: Share = 0.1
+    attention: Literal["across", "within"] = "across"
 
     @field_validator("heldout")
     @classmethod

@@ -30,6 +30,8 @@ from trainonce.train.loop import StoppedError, Trained, train
 from trainonce.train.settings import TrainSettings
 
 HELDOUT_PROBE = "heldout_loss"
+_LATER: Mapping[str, Any] = {"attention": "across"}
+"""Fields that came later, with what all runs did before: left out of a key where they say that."""
 ENGINE = 1
 """Raised when the same spec gives other bits than before, so that no cached job is reused."""
 
@@ -76,6 +78,8 @@ class TrainSpec:
         treatments: what is inserted, by question id.
         device: ``cpu`` or ``cuda``.
         threads: threads of the matrix products; other numbers give other last bits.
+        attention: whether a token attends ``across`` the documents packed in its sequence, or
+            ``within`` its own only.
     """
 
     kind: Literal["train"] = "train"
@@ -88,6 +92,7 @@ class TrainSpec:
     treatments: tuple[Treated, ...] = ()
     device: str = "cpu"
     threads: int = 1
+    attention: Literal["across", "within"] = "across"
 
     def stream(self, corpus: Corpus) -> TokenStream:
         """What the run reads, without insertions."""
@@ -161,12 +166,17 @@ def run_training(
 
 def untrained(spec: TrainSpec, corpus: Corpus) -> nn.Module:
     """The model of ``spec`` before its first step."""
-    return build(spec.model, corpus.tokenizer.size, stable_hash(spec.seed, "weights", bits=63))
+    seed = stable_hash(spec.seed, "weights", bits=63)
+    return build(spec.model, corpus.tokenizer.size, seed, _boundary(spec, corpus))
 
 
 def shell(spec: TrainSpec, corpus: Corpus) -> nn.Module:
     """A module of the shape of ``spec``'s model, for the weights of a trained one."""
-    return shape(spec.model, corpus.tokenizer.size)
+    return shape(spec.model, corpus.tokenizer.size, _boundary(spec, corpus))
+
+
+def _boundary(spec: TrainSpec, corpus: Corpus) -> int | None:
+    return corpus.tokenizer.end_of_text if spec.attention == "within" else None
 
 
 def run_measurement(
@@ -224,6 +234,8 @@ def _by_content(value: Any) -> Any:
             plain["settings"] = {**plain["settings"], **plain["files"]}
         if plain.get("model_files"):
             plain["model"] = plain["model_files"]
+        if plain.get("kind") == "train":
+            plain = {k: v for k, v in plain.items() if k not in _LATER or v != _LATER[k]}
         return plain
     if isinstance(value, (list, tuple)):
         return [_by_content(inner) for inner in value]
