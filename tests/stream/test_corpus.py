@@ -8,7 +8,8 @@ import pytest
 from tokenizers import Tokenizer
 
 from trainonce.stream.corpora import CorpusError, CorpusSource, documents
-from trainonce.stream.corpus import Corpus, DataSettings, prepare, split_of
+from trainonce.stream.corpus import Corpus, DataSettings, prepare
+from trainonce.stream.splits import split_of
 from trainonce.stream.tokenizers import TokenizerError, train_bpe
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,8 +15,17 @@ import numpy as np
 import numpy.typing as npt
 
 from trainonce.stream import smollm2
-from trainonce.stream.corpora import CorpusError, CorpusSource, documents, fingerprint
+from trainonce.stream.corpora import (
+    CorpusError,
+    CorpusSource,
+    Fingerprint,
+    documents,
+    fingerprint,
+    unique,
+)
+from trainonce.stream.journal import write_whole
 from trainonce.stream.keys import stable_hash
+from trainonce.stream.splits import SPLITS
 from trainonce.stream.tokenizers import (
     END_OF_TEXT,
     FastTokenizer,
@@ -25,10 +34,10 @@ from trainonce.stream.tokenizers import (
     load_tokenizer,
     train_bpe,
 )
+from trainonce.stream.writer import LEFTOVERS, write_tokens
 
-SPLITS = ("train", "source", "heldout")
 _FORMAT = 1
-_BATCH = 256
+_FACTS = "corpus.json"
 _TOKENIZER = "tokenizer.json"
 
 Progress = Callable[[str, int, int], None]
@@ -71,7 +80,7 @@ class Corpus:
     @cached_property
     def facts(self) -> dict[str, Any]:
         """Fingerprint, vocabulary and counts, as the writer found them."""
-        return dict(json.loads((self.folder / "corpus.json").read_text(encoding="utf-8")))
+        return dict(json.loads((self.folder / _FACTS).read_text(encoding="utf-8")))
 
     @property
     def fingerprint(self) -> str:
@@ -102,7 +111,7 @@ class Corpus:
 
     def harmed(self) -> Path | None:
         """A file of this corpus that is not there or does not have its size, or None."""
-        for described in (self.folder / "corpus.json", self.folder / _TOKENIZER):
+        for described in (self.folder / _FACTS, self.folder / _TOKENIZER):
             if not described.is_file():
                 return described
         width = np.dtype(self.facts["dtype"]).itemsize
@@ -132,47 +141,42 @@ class Corpus:
 def prepare(settings: DataSettings, home: Path, progress: Progress | None = None) -> Corpus:
     """The tokenized corpus of ``settings``, written once and cached under ``home`` after that.
 
+    Documents stream through, and none is kept. A writer that was killed is gone on from.
+
     Raises:
         CorpusError: when the corpus cannot be read, or a split of it would be empty.
         TokenizerError: when the tokenizer cannot be had.
     """
     say = progress or (lambda _what, _done, _total: None)
     say("reading", 0, 1)
-    texts = list(dict.fromkeys(documents(settings.corpus)))
-    if not texts:
+    found = fingerprint(unique(documents(settings.corpus)))
+    if not found.documents:
         raise CorpusError(f"the corpus {settings.corpus.name!r} has no documents")
-    corpus_hash = fingerprint(texts)
     say("reading", 1, 1)
-    tokenizer, named = _tokenizer(settings.tokenizer, texts, corpus_hash, home, say)
-    identity = f"{_FORMAT}|{corpus_hash}|{tokenizer.fingerprint}|{settings.heldout!r}"
+    texts = unique(documents(settings.corpus))
+    tokenizer, named = _tokenizer(settings.tokenizer, texts, found.hash, home, say)
+    identity = f"{_FORMAT}|{found.hash}|{tokenizer.fingerprint}|{settings.heldout!r}"
     name = f"{stable_hash('corpus', identity):016x}{stable_hash(identity):016x}"
     folder = home / "corpora" / name
     folder.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(folder.with_suffix(".lock")):
         if Corpus(folder).harmed():
-            temporary = folder.with_suffix(".tmp")
-            shutil.rmtree(temporary, ignore_errors=True)
             shutil.rmtree(folder, ignore_errors=True)
-            temporary.mkdir()
-            facts = _write(temporary, texts, tokenizer, settings.heldout, say)
-            facts |= {"fingerprint": name, "tokenizer": named}
-            facts |= {"end_of_text": tokenizer.end_of_text_token}
-            tokenizer.save(temporary / _TOKENIZER)
-            (temporary / "corpus.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
-            temporary.replace(folder)
+            work = folder.with_suffix(".work")
+            if not (work / _FACTS).is_file():
+                facts = _write(work, settings, found, tokenizer, say)
+                facts |= {"fingerprint": name, "tokenizer": named}
+                facts |= {"end_of_text": tokenizer.end_of_text_token}
+                tokenizer.save(work / _TOKENIZER)
+                write_whole(work / _FACTS, json.dumps(facts, indent=1))
+            for leftover in LEFTOVERS:
+                (work / leftover).unlink(missing_ok=True)
+            work.replace(folder)
     return Corpus(folder)
 
 
-def split_of(text: str, heldout: float) -> str:
-    """Which split a document belongs to: a function of its own text alone."""
-    place = stable_hash("split", text) / 2.0**64
-    if place >= heldout:
-        return "train"
-    return "source" if place < heldout / 2 else "heldout"
-
-
 def _tokenizer(
-    named: int | str, texts: Sequence[str], corpus_hash: str, home: Path, say: Progress
+    named: int | str, texts: Iterable[str], corpus_hash: str, home: Path, say: Progress
 ) -> tuple[FastTokenizer, str | None]:
     """The tokenizer, and the path or id of it when Hugging Face has it."""
     if named == smollm2.NAME:
@@ -195,37 +199,28 @@ def _tokenizer(
 
 
 def _write(
-    folder: Path, texts: Sequence[str], tokenizer: FastTokenizer, heldout: float, say: Progress
+    work: Path,
+    settings: DataSettings,
+    before: Fingerprint,
+    tokenizer: FastTokenizer,
+    say: Progress,
 ) -> dict[str, Any]:
-    dtype = np.dtype(np.uint16 if tokenizer.size <= 2**16 else np.uint32)
-    lengths: dict[str, list[int]] = {name: [] for name in SPLITS}
-    files = {name: (folder / f"{name}.tokens").open("wb") for name in SPLITS}
-    try:
-        for start in range(0, len(texts), _BATCH):
-            batch = texts[start : start + _BATCH]
-            for text, tokens in zip(batch, tokenizer.encode_batch(batch), strict=True):
-                name = split_of(text, heldout)
-                ids = np.array([*tokens, tokenizer.end_of_text], dtype=dtype)
-                files[name].write(ids.tobytes())
-                lengths[name].append(len(ids))
-            say("tokenizing", min(start + _BATCH, len(texts)), len(texts))
-    finally:
-        for file in files.values():
-            file.close()
+    """Write the splits, and hold that the documents are those that the fingerprint was of."""
+    total, now = before.documents, Fingerprint()
+    texts = now.of(unique(documents(settings.corpus)))
+    facts = write_tokens(
+        work, texts, tokenizer, settings.heldout, lambda done: say("tokenizing", done, total)
+    )
+    problem = None
+    if now.hash != before.hash:
+        problem = f"the corpus {settings.corpus.name!r} changed while it was read; run again"
     for name in SPLITS:
-        if not lengths[name]:
-            raise CorpusError(_empty_split(name, len(texts), heldout))
-        np.save(folder / f"{name}.bounds.npy", _bounds(lengths[name]))
-    return {
-        "dtype": dtype.name,
-        "vocabulary": tokenizer.size,
-        "documents": {name: len(lengths[name]) for name in SPLITS},
-        "tokens": {name: sum(lengths[name]) for name in SPLITS},
-    }
-
-
-def _bounds(lengths: Iterable[int]) -> npt.NDArray[np.int64]:
-    return np.concatenate([[0], np.cumsum(list(lengths))]).astype(np.int64)
+        if not facts["documents"][name]:
+            problem = problem or _empty_split(name, total, settings.heldout)
+    if problem:
+        shutil.rmtree(work)
+        raise CorpusError(problem)
+    return facts
 
 
 def _empty_split(name: str, documents: int, heldout: float) -> str:
