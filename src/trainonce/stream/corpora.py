@@ -32,13 +32,20 @@ class CorpusSource:
 
     Attributes:
         name: ``stdlib``, a file or folder, or a Hugging Face dataset id.
-        field: the field (column) that holds the text, in JSONL, Parquet and datasets.
+        field: the field (column) that holds the text, in JSONL, Parquet and datasets; or a list of
+            tokens, in datasets.
         split: the split of a Hugging Face dataset.
+        end: where the corpus is tokens: the one that ends a document; the tokenizer's own end of
+            text when left out.
+        dtype: of the tokens in flat files, which do not say it; as the vocabulary needs when left
+            out.
     """
 
     name: str
     field: str = "text"
     split: str = "train"
+    end: int | None = None
+    dtype: str | None = None
 
 
 def documents(source: CorpusSource) -> Iterator[str]:
@@ -62,7 +69,7 @@ def documents(source: CorpusSource) -> Iterator[str]:
 def looks_like_a_path(name: str) -> bool:
     """Whether ``name`` can only be meant as a file or folder, not as a dataset id."""
     path = Path(name)
-    suffixes = {*_TEXT_SUFFIXES, ".jsonl", ".json", ".parquet", ".gz"}
+    suffixes = {*_TEXT_SUFFIXES, ".jsonl", ".json", ".parquet", ".gz", ".idx", ".bin", ".npy"}
     return path.is_absolute() or name.startswith((".", "~")) or path.suffix in suffixes
 
 
@@ -162,7 +169,8 @@ def _file(path: Path, field: str) -> Iterator[str]:
     if name.endswith(_TEXT_SUFFIXES) or "." not in name:
         return _text(path)
     raise CorpusError(
-        f"{path} is none of text ({', '.join(_TEXT_SUFFIXES)}), .jsonl and .parquet, plain or .gz"
+        f"{path} is none of text ({', '.join(_TEXT_SUFFIXES)}), .jsonl and .parquet, plain or .gz; "
+        "nor tokens: a pair of .idx and .bin, or .npy"
     )
 
 
@@ -256,6 +264,23 @@ def _parquet(path: Path, field: str) -> Iterator[str]:
 
 
 def _hugging_face(source: CorpusSource) -> Iterator[str]:
+    data = load_dataset(source)
+    kind = getattr(data.features[source.field], "dtype", None)
+    if kind not in ("string", "large_string"):
+        raise CorpusError(
+            f"field {source.field!r} of dataset {source.name!r} holds no texts; "
+            f"it has: {', '.join(data.column_names)}"
+        )
+    for rows in data.select_columns([source.field]).iter(_DATASET_ROWS):
+        yield from (text for text in rows[source.field] if text is not None)
+
+
+def load_dataset(source: CorpusSource) -> Any:
+    """The Hugging Face dataset of ``source``, saved in a folder or by its id.
+
+    Raises:
+        CorpusError: when it cannot be loaded, or has no such field.
+    """
     try:
         import datasets
     except ImportError:
@@ -278,5 +303,4 @@ def _hugging_face(source: CorpusSource) -> Iterator[str]:
             f"dataset {source.name!r} has no field {source.field!r}; "
             f"it has: {', '.join(data.column_names)}"
         )
-    for rows in data.select_columns([source.field]).iter(_DATASET_ROWS):
-        yield from rows[source.field]
+    return data

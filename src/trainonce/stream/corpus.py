@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainonce.stream import smollm2
+from trainonce.stream.base import Base, Contiguous, Pieces
 from trainonce.stream.corpora import (
     CorpusError,
     CorpusSource,
@@ -23,6 +24,9 @@ from trainonce.stream.corpora import (
     fingerprint,
     unique,
 )
+from trainonce.stream.foreign.index import COPIED, PIECES, write_index
+from trainonce.stream.foreign.index import LEFTOVERS as INDEX_LEFTOVERS
+from trainonce.stream.foreign.shards import Foreign, find_foreign, remembered_fingerprint, sizes
 from trainonce.stream.journal import write_whole
 from trainonce.stream.keys import stable_hash
 from trainonce.stream.splits import SPLITS
@@ -34,10 +38,11 @@ from trainonce.stream.tokenizers import (
     load_tokenizer,
     train_bpe,
 )
-from trainonce.stream.writer import LEFTOVERS, write_tokens
+from trainonce.stream.writer import LEFTOVERS, token_type, write_tokens
 
 _FORMAT = 1
 _FACTS = "corpus.json"
+_PLACE = "place.json"
 _TOKENIZER = "tokenizer.json"
 
 Progress = Callable[[str, int, int], None]
@@ -93,21 +98,56 @@ class Corpus:
         ending = self.facts.get("end_of_text", END_OF_TEXT)
         return load_tokenizer(self.folder / _TOKENIZER, ending)
 
+    @cached_property
+    def place(self) -> dict[str, Any] | None:
+        """Where the training tokens lie that others wrote; None when they lie in this folder."""
+        file = self.folder / _PLACE
+        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
+
+    @property
+    def unclosed(self) -> int:
+        """How many documents do not end with the end-of-text token; only foreign ones may."""
+        return int(self.facts.get("unclosed", 0))
+
     def split(self, name: str) -> Split:
-        """The memory-mapped tokens of ``train``, ``source`` or ``heldout``.
+        """The memory-mapped tokens of ``source``, ``heldout``, or our own ``train``.
 
         Raises:
             CorpusError: when a file has gone or was cut short.
         """
+        self._refuse_harm()
+        return Split(
+            np.memmap(self.folder / f"{name}.tokens", dtype=self.facts["dtype"], mode="r"),
+            np.load(self.folder / f"{name}.bounds.npy"),
+        )
+
+    @cached_property
+    def train(self) -> Base:
+        """What runs read.
+
+        Raises:
+            CorpusError: when a file has gone or was cut short, here or where foreign tokens lie.
+        """
+        if self.place is None:
+            return Contiguous(self.split("train").tokens)
+        self._refuse_harm()
+        source = CorpusSource(**self.place["source"])
+        foreign = find_foreign(source)
+        if foreign is None or sizes(foreign) != self.place["files"]:
+            raise CorpusError(
+                f"{source.name} has gone or is not what it was; run the study again, which looks "
+                "at it anew"
+            )
+        arrays = [shard.tokens for shard in foreign.open(self.place["dtype"])]
+        numbers, starts, firsts = np.load(self.folder / PIECES, mmap_mode="r")
+        return Pieces(arrays, numbers, starts, firsts, np.dtype(self.facts["dtype"]))
+
+    def _refuse_harm(self) -> None:
         if harmed := self.harmed():
             raise CorpusError(
                 f"{harmed} has gone or was cut short; run the study again, which prepares the "
                 "tokens anew"
             )
-        return Split(
-            np.memmap(self.folder / f"{name}.tokens", dtype=self.facts["dtype"], mode="r"),
-            np.load(self.folder / f"{name}.bounds.npy"),
-        )
 
     def harmed(self) -> Path | None:
         """A file of this corpus that is not there or does not have its size, or None."""
@@ -115,18 +155,16 @@ class Corpus:
             if not described.is_file():
                 return described
         width = np.dtype(self.facts["dtype"]).itemsize
-        for name in SPLITS:
+        foreign = "unclosed" in self.facts
+        if foreign and not (self.folder / PIECES).is_file():
+            return self.folder / PIECES
+        for name in COPIED if foreign else SPLITS:
             tokens, bounds = self.folder / f"{name}.tokens", self.folder / f"{name}.bounds.npy"
             if not bounds.is_file():
                 return bounds
             if not tokens.is_file() or tokens.stat().st_size != self.facts["tokens"][name] * width:
                 return tokens
         return None
-
-    @cached_property
-    def train(self) -> Split:
-        """What runs read."""
-        return self.split("train")
 
     def blocks(self, name: str, width: int) -> npt.NDArray[np.int64]:
         """Where blocks of ``width`` tokens start that lie inside one document of a split."""
@@ -141,7 +179,8 @@ class Corpus:
 def prepare(settings: DataSettings, home: Path, progress: Progress | None = None) -> Corpus:
     """The tokenized corpus of ``settings``, written once and cached under ``home`` after that.
 
-    Documents stream through, and none is kept. A writer that was killed is gone on from.
+    Texts stream through, and none is kept. Tokens that others wrote stay where they are. A writer
+    that was killed is gone on from.
 
     Raises:
         CorpusError: when the corpus cannot be read, or a split of it would be empty.
@@ -149,6 +188,9 @@ def prepare(settings: DataSettings, home: Path, progress: Progress | None = None
     """
     say = progress or (lambda _what, _done, _total: None)
     say("reading", 0, 1)
+    foreign = find_foreign(settings.corpus)
+    if foreign:
+        return _prepare_foreign(settings, foreign, home, say)
     found = fingerprint(unique(documents(settings.corpus)))
     if not found.documents:
         raise CorpusError(f"the corpus {settings.corpus.name!r} has no documents")
@@ -156,6 +198,59 @@ def prepare(settings: DataSettings, home: Path, progress: Progress | None = None
     texts = unique(documents(settings.corpus))
     tokenizer, named = _tokenizer(settings.tokenizer, texts, found.hash, home, say)
     identity = f"{_FORMAT}|{found.hash}|{tokenizer.fingerprint}|{settings.heldout!r}"
+    return _whole(
+        home, identity, tokenizer, named, lambda work: _write(work, settings, found, tokenizer, say)
+    )
+
+
+def _prepare_foreign(settings: DataSettings, foreign: Foreign, home: Path, say: Progress) -> Corpus:
+    source = settings.corpus
+    if isinstance(settings.tokenizer, int):
+        raise TokenizerError(
+            f"{source.name} holds tokens, so the tokenizer that wrote them must be named: "
+            "the path or id of a Hugging Face tokenizer"
+        )
+    if foreign.needs_end and source.end is None:
+        raise CorpusError(
+            f"{source.name} does not say where documents end: give the token that ends them, "
+            "`corpus: {name: ..., end: ID}`"
+        )
+    tokenizer, named = _tokenizer(settings.tokenizer, (), "", home, say)
+    if source.end is not None:
+        tokenizer = tokenizer.ended_by(source.end)
+    dtype = source.dtype or token_type(tokenizer.size).name
+    known = remembered_fingerprint(source, foreign, dtype, home)
+    say("reading", 1, 1)
+    identity = f"foreign {_FORMAT}|{known}|{tokenizer.fingerprint}|{settings.heldout!r}"
+
+    def write(work: Path) -> dict[str, Any]:
+        shards = foreign.open(dtype)
+        total = sum(len(shard.tokens) for shard in shards)
+        facts = write_index(
+            work,
+            shards,
+            tokenizer.size,
+            tokenizer.end_of_text,
+            settings.heldout,
+            lambda done: say("indexing", done, total),
+        )
+        return _checked(work, facts, sum(facts["documents"].values()), settings.heldout)
+
+    corpus = _whole(home, identity, tokenizer, named, write)
+    place = {"source": asdict(source), "dtype": dtype, "files": sizes(foreign)}
+    if corpus.place != place:
+        write_whole(corpus.folder / _PLACE, json.dumps(place, indent=1))
+    return Corpus(corpus.folder)
+
+
+def _whole(
+    home: Path,
+    identity: str,
+    tokenizer: FastTokenizer,
+    named: str | None,
+    write: Callable[[Path], dict[str, Any]],
+) -> Corpus:
+    """The corpus of ``identity``: as it is, or written to a work folder that is then renamed."""
     name = f"{stable_hash('corpus', identity):016x}{stable_hash(identity):016x}"
     folder = home / "corpora" / name
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -164,12 +259,12 @@ def prepare(settings: DataSettings, home: Path, progress: Progress | None = None
             shutil.rmtree(folder, ignore_errors=True)
             work = folder.with_suffix(".work")
             if not (work / _FACTS).is_file():
-                facts = _write(work, settings, found, tokenizer, say)
+                facts = write(work)
                 facts |= {"fingerprint": name, "tokenizer": named}
                 facts |= {"end_of_text": tokenizer.end_of_text_token}
                 tokenizer.save(work / _TOKENIZER)
                 write_whole(work / _FACTS, json.dumps(facts, indent=1))
-            for leftover in LEFTOVERS:
+            for leftover in {*LEFTOVERS, *INDEX_LEFTOVERS}:
                 (work / leftover).unlink(missing_ok=True)
             work.replace(folder)
     return Corpus(folder)
@@ -211,15 +306,20 @@ def _write(
     facts = write_tokens(
         work, texts, tokenizer, settings.heldout, lambda done: say("tokenizing", done, total)
     )
-    problem = None
     if now.hash != before.hash:
-        problem = f"the corpus {settings.corpus.name!r} changed while it was read; run again"
+        shutil.rmtree(work)
+        raise CorpusError(
+            f"the corpus {settings.corpus.name!r} changed while it was read; run again"
+        )
+    return _checked(work, facts, total, settings.heldout)
+
+
+def _checked(work: Path, facts: dict[str, Any], documents: int, heldout: float) -> dict[str, Any]:
+    """``facts`` as they are, when no split is empty."""
     for name in SPLITS:
         if not facts["documents"][name]:
-            problem = problem or _empty_split(name, total, settings.heldout)
-    if problem:
-        shutil.rmtree(work)
-        raise CorpusError(problem)
+            shutil.rmtree(work)
+            raise CorpusError(_empty_split(name, documents, heldout))
     return facts
 
 

@@ -15,7 +15,6 @@ from trainonce.stream.keys import generator, stable_hash
 from trainonce.stream.lanes import Address, Claim, claim_blocks, claim_slots, members, place
 from trainonce.stream.order import sequence_order
 from trainonce.stream.overlay import Overlay, Pool
-from trainonce.stream.runs import windows
 
 
 class ClaimError(ValueError):
@@ -67,11 +66,9 @@ class TokenStream:
     def read(self, positions: npt.ArrayLike) -> npt.NDArray[np.int64]:
         """The sequences at ``positions`` ``(B,)``, each with the token after it: ``(B, T + 1)``."""
         rows = np.asarray(positions, dtype=np.int64)
-        base = self.corpus.train.tokens
-        width = self.sequence + 1
-        sequences = windows(base, width, step=self.sequence)
-        order = sequence_order(self.seed, len(sequences), rows)
-        tokens = sequences[order].view(base.dtype).reshape(-1, width)
+        base = self.corpus.train
+        order = sequence_order(self.seed, (len(base) - 1) // self.sequence, rows)
+        tokens = base.take(order * self.sequence, self.sequence + 1)
         self.overlay.apply(rows, tokens)
         return tokens.astype(np.int64)
 
