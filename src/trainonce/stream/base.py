@@ -44,8 +44,7 @@ class Contiguous:
 class Pieces:
     """Pieces of other people's arrays, read as if they stood one after the other.
 
-    A row crosses into another piece where held-out documents were left out, so that reading one
-    copies a few slices; a search in ``firsts`` finds them.
+    A piece ends where held-out documents were left out; a search in ``firsts`` finds it.
 
     Attributes:
         arrays: tokens, of any integer types.
@@ -66,21 +65,27 @@ class Pieces:
         return int(self.firsts[-1])
 
     def take(self, starts: npt.NDArray[np.int64], width: int) -> npt.NDArray[Any]:
-        """A few slices a row."""
+        """One gather an array for rows inside one piece, a few slices for each of the others."""
         rows = np.empty((len(starts), width), dtype=self.dtype)
         first = self.firsts.searchsorted(starts, side="right") - 1
-        last = self.firsts.searchsorted(starts + width, side="left")
-        for row, start, low, high in zip(
-            rows, starts.tolist(), first.tolist(), last.tolist(), strict=True
-        ):
-            bounds = self.firsts[low : high + 1].tolist()
-            numbers, places = self.numbers[low:high].tolist(), self.starts[low:high].tolist()
-            skipped, done = start - bounds[0], 0
-            for number, place, first_token, stop in zip(
-                numbers, places, bounds[:-1], bounds[1:], strict=True
-            ):
-                here = min(stop - first_token - skipped, width - done)
-                place += skipped
-                row[done : done + here] = self.arrays[number][place : place + here]
-                skipped, done = 0, done + here
+        inside = starts + width <= self.firsts[first + 1]
+        numbers = self.numbers[first]
+        places = self.starts[first] + starts - self.firsts[first]
+        for number in np.unique(numbers[inside]).tolist():
+            chosen = np.flatnonzero(inside & (numbers == number))
+            rows[chosen] = Contiguous(self.arrays[number]).take(places[chosen], width)
+        for index in np.flatnonzero(~inside).tolist():
+            self._copy(int(first[index]), int(starts[index]), rows[index])
         return rows
+
+    def _copy(self, piece: int, start: int, row: npt.NDArray[Any]) -> None:
+        """Fill ``row`` from token ``start`` on, which lies in ``piece``."""
+        done = 0
+        while done < len(row):
+            skipped = start + done - int(self.firsts[piece])
+            left = int(self.firsts[piece + 1] - self.firsts[piece]) - skipped
+            here = min(left, len(row) - done)
+            place = int(self.starts[piece]) + skipped
+            row[done : done + here] = self.arrays[self.numbers[piece]][place : place + here]
+            done += here
+            piece += 1

@@ -108,7 +108,7 @@ def fingerprint(texts: Iterable[str]) -> Fingerprint:
 
 
 def unique(texts: Iterable[str]) -> Iterator[str]:
-    """Each document once, where it first comes. Hashes are kept, some 100 bytes a document."""
+    """Each document once, where it first comes. Hashes are kept, some 80 bytes a document."""
     seen = set()
     for text in texts:
         hashed = xxhash.xxh3_128_intdigest(text.encode("utf-8", "surrogatepass"))

@@ -139,7 +139,7 @@ class Corpus:
                 "at it anew"
             )
         arrays = [shard.tokens for shard in foreign.open(self.place["dtype"])]
-        numbers, starts, firsts = np.load(self.folder / PIECES, mmap_mode="r")
+        numbers, starts, firsts = np.asarray(np.load(self.folder / PIECES, mmap_mode="r"))
         return Pieces(arrays, numbers, starts, firsts, np.dtype(self.facts["dtype"]))
 
     def _refuse_harm(self) -> None:

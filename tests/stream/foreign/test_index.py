@@ -292,9 +292,31 @@ def test_what_is_missing_is_said(
     wide = asking(flat, tokenizer, end)
     with pytest.raises(CorpusError, match="no number of uint32 tokens"):
         prepare(replace(wide, corpus=replace(wide.corpus, dtype="uint32")), tmp_path)
-    shutil.copy(pair, flat / "tokens.idx")
+    pair.with_suffix(".bin").unlink()
+    with pytest.raises(CorpusError, match=r"no file .*tokens\.bin; an \.idx and a \.bin"):
+        prepare(asking(pair, tokenizer, None), tmp_path)
+    shutil.copy(odd, flat)
+    shutil.copy(odd.with_suffix(".bin"), flat)
     with pytest.raises(CorpusError, match="are of two formats"):
         prepare(wide, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([1, 2], "holds no texts"),
+        ([[0.5], [1.5]], "neither texts nor lists of tokens"),
+        ([[1], None], "rows or tokens that are null"),
+    ],
+)
+def test_a_column_of_something_else_is_refused(
+    tmp_path: Path, tokenizer: str, values: list[Any], message: str
+) -> None:
+    import datasets
+
+    datasets.Dataset.from_dict({"input_ids": values}).save_to_disk(str(tmp_path / "saved"))
+    with pytest.raises(CorpusError, match=message):
+        prepare(asking(tmp_path / "saved", tokenizer, None), tmp_path)
 
 
 STUDY = """\

@@ -138,6 +138,9 @@ def _of_files(files: Sequence[Path]) -> Foreign | None:
         raise CorpusError(f"{pairs[0]} and {flat[0]} are of two formats; name one of their folders")
     if pairs:
         both = tuple(half for pair in pairs for half in (pair, pair.with_suffix(".bin")))
+        for half in both:
+            if not half.is_file():
+                raise MegatronError(f"there is no file {half}; an .idx and a .bin make a pair")
         return Foreign(both, False, lambda _dtype: [_megatron(pair) for pair in pairs])
     if flat:
         return Foreign(tuple(flat), True, partial(_flat, flat))
