@@ -54,7 +54,8 @@ class Study:
             StudyError: when the data cannot be read or the questions do not fit.
         """
         if self._plan is None:
-            self._plan = plan(self.definition, self.home, progress)
+            known = JobCache(self.home).variant
+            self._plan = plan(self.definition, self.home, progress, known)
         return self._plan
 
     def run(

@@ -20,7 +20,7 @@ from pydantic import TypeAdapter
 from trainonce.models.decoder import DecoderSettings
 from trainonce.plan.plan import Job, Role, Strategy
 from trainonce.run.cache import JobCache
-from trainonce.run.pool import Pool
+from trainonce.run.pool import Pool, Work
 from trainonce.stream.corpus import Corpus
 from trainonce.stream.home import VARIABLE
 from trainonce.tasks.language import MeasureSpec, Spec, TrainSpec, Treated
@@ -64,7 +64,7 @@ def training(corpus: Corpus, tmp_path: Path) -> TrainSpec:
 def line(spec: Spec) -> bytes:
     described = TypeAdapter(type(spec)).dump_python(spec, mode="json")
     settings = asdict(CheckpointSettings(seconds=1e9))
-    message = {"key": spec.key, "spec": described, "checkpoints": settings}
+    message = {"key": spec.key, "specs": [described], "checkpoints": settings}
     return (json.dumps(message) + "\n").encode()
 
 
@@ -116,8 +116,8 @@ def test_inside_a_measurement_it_leaves_cleanly(
     assert JobCache(tmp_path).rows(spec.key)["value"].is_finite().all()
 
 
-def job(spec: TrainSpec) -> Job:
-    return Job(
+def work(spec: TrainSpec) -> Work:
+    job = Job(
         spec=spec,
         role=Role.TRUNK,
         strategy=Strategy.MULTIPLEX,
@@ -126,6 +126,7 @@ def job(spec: TrainSpec) -> Job:
         run_equivalents=1.0,
         reason="a test",
     )
+    return Work(job.key, (job,))
 
 
 def as_worker(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
@@ -152,7 +153,7 @@ def test_a_worker_that_dies_between_two_jobs_is_replaced(
     pool = Pool(tmp_path, 1, CheckpointSettings())
     try:
         for seed in (1, 2, 3):
-            one = job(replace(training, seed=seed))
+            one = work(replace(training, seed=seed))
             assert pool.start(one)
             key, event = pool.next_event()
             assert (key, event["event"]) == (one.key, "done")
@@ -165,7 +166,7 @@ def test_a_worker_that_never_began_is_not_tried_again(
 ) -> None:
     as_worker(tmp_path, monkeypatch, "#!/bin/sh\nkill -BUS $$\n")
     pool = Pool(tmp_path, 1, CheckpointSettings())
-    assert pool.start(job(training))
+    assert pool.start(work(training))
     key, event = pool.next_event()
     pool.close()
     assert (key, event["event"]) == (training.key, "failed")
@@ -181,7 +182,7 @@ def test_a_second_interruption_leaves_at_once(
     """Workers that would go on saving for a minute are ended."""
     as_worker(tmp_path, monkeypatch, f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 60\n")
     pool = Pool(tmp_path, 1, CheckpointSettings())
-    assert pool.start(job(training))
+    assert pool.start(work(training))
     while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
         time.sleep(0.01)
     number = int((tmp_path / "pid").read_text())

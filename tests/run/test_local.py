@@ -9,11 +9,13 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+import torch
 
 import trainonce
 from trainonce.plan.plan import Plan, Role
@@ -21,6 +23,7 @@ from trainonce.run.cache import COLUMNS, JobCache
 from trainonce.run.execute import CHECKPOINT_SECONDS
 from trainonce.run.local import Event, JobFailedError, carry_out
 from trainonce.stream.home import VARIABLE
+from trainonce.train.calibrate import Timing, remember
 
 STUDY = """\
 study: Tiny
@@ -100,6 +103,33 @@ def test_the_same_study_elsewhere_is_the_same_to_the_last_bit(
     """One worker in place of two, another folder."""
     again = trainonce.Study.load(study_file, home=tmp_path).run(workers=1)
     assert without_times(again.answers.to_json()) == without_times(finished.answers.to_json())
+
+
+def test_runs_that_are_stacked_give_the_same_answers(
+    finished: trainonce.Study, study_file: Path, tmp_path: Path
+) -> None:
+    """To float tolerance; and a later plan takes the runs as they were trained."""
+    stacked = Timing(work=1e6, alone=1.0, side_by_side=1.1, workers=2, batched={4: 0.5})
+    remember(tmp_path, torch.device("cpu"), {"decoder-64": stacked})
+    again = trainonce.Study.load(study_file, home=tmp_path)
+    runs = [job for job in again.plan().jobs if job.kind == "train"]
+    assert len({job.stack for job in runs}) == 1
+    assert runs[0].reason.endswith("stacked with 3 more, which pays here")
+    told: list[Event] = []
+    again.run(report=told.append)
+    trained = {
+        event.job.key for event in told if event.job.kind == "train" and event.kind == "done"
+    }
+    assert trained == {job.key for job in runs}
+    for one, other in zip(again.answers.answers, finished.answers.answers, strict=True):
+        assert one.verdict == other.verdict
+        assert one.decided.estimate == pytest.approx(other.decided.estimate, abs=0.02)
+
+    alone = replace(stacked, batched={4: 50.0})
+    remember(tmp_path, torch.device("cpu"), {"decoder-64": alone})
+    later = trainonce.Study.load(study_file, home=tmp_path)
+    assert later.plan().hash == again.plan().hash
+    assert not later.missing
 
 
 def command(file: Path, home: Path) -> subprocess.Popen[str]:

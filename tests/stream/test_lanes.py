@@ -6,13 +6,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from trainonce.stream.keys import stable_hash, stable_hashes
-from trainonce.stream.lanes import Address, Claim, claim_blocks, claim_slots, members, place
+from trainonce.stream.lanes import Address, Claim, Slots, claim_blocks, claim_slots, members, place
 
 
 def slots(claim: Claim, seed: int, rows: int, width: int, lengths: list[int]) -> set[int]:
-    found_rows, offsets = place(
-        claim, seed, rows=rows, width=width, lengths=np.array(lengths, dtype=np.int64)
-    )
+    found_rows, offsets = place(claim, Slots(seed, rows, width), np.array(lengths, dtype=np.int64))
     return {
         int(row * width + offset + inside)
         for row, offset, length in zip(found_rows, offsets, lengths, strict=True)
@@ -35,7 +33,11 @@ def test_claims_that_do_not_overlap_never_share_a_token(
         own = data.draw(st.lists(st.integers(1, width // 2), min_size=1, max_size=rows // 8))
         claims.append(
             claim_slots(
-                name, Address.of(name), rows=rows, width=width, copies=len(own), longest=max(own)
+                name,
+                Address.of(name),
+                Slots(seed, rows, width),
+                copies=len(own),
+                longest=max(own),
             )
         )
         lengths.append(own)
@@ -51,12 +53,34 @@ def test_claims_that_do_not_overlap_never_share_a_token(
 def test_a_claim_holds_what_it_must(rows: int, copies: int, width: int) -> None:
     assume(copies <= rows)
     claim = claim_slots(
-        "q", Address.of("q"), rows=rows, width=width, copies=copies, longest=width // 3
+        "q", Address.of("q"), Slots(0, rows, width), copies=copies, longest=width // 3
     )
     own = members(claim, rows, order_key=1)
     assert len(own) >= copies
     assert len(set(own)) == len(own)
     assert claim.share <= 1
+
+
+@given(
+    rows=st.integers(8, 400),
+    copies=st.integers(1, 100),
+    width=st.integers(16, 64),
+    seed=st.integers(0, 50),
+    part=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+)
+def test_a_window_holds_all_of_its_insertions(
+    rows: int, copies: int, width: int, seed: int, part: tuple[float, float]
+) -> None:
+    window = (min(part), max(part))
+    inside = round(window[1] * rows) - round(window[0] * rows)
+    assume(copies <= inside)
+    slots = Slots(seed, rows, width, window)
+    claim = claim_slots("q", Address.of("q"), slots, copies=copies, longest=8)
+    found, _ = place(claim, slots, np.full(copies, 8, dtype=np.int64))
+    assert len(set(found.tolist())) == copies
+    assert found.min() >= round(window[0] * rows)
+    assert found.max() < round(window[1] * rows)
+    assert set(found.tolist()) <= set(members(claim, rows, stable_hash(seed, "slots")).tolist())
 
 
 def test_another_lane_leads_elsewhere() -> None:
@@ -66,16 +90,17 @@ def test_another_lane_leads_elsewhere() -> None:
 def test_what_does_not_fit_is_refused() -> None:
     address = Address.of("q")
     with pytest.raises(ValueError, match="30 tokens does not fit a sequence of 16"):
-        claim_slots("q", address, rows=10, width=16, copies=1, longest=30)
+        claim_slots("q", address, Slots(0, 10, 16), copies=1, longest=30)
     with pytest.raises(ValueError, match="11 insertions do not fit 10"):
-        claim_slots("q", address, rows=10, width=16, copies=11, longest=3)
+        claim_slots("q", address, Slots(0, 10, 16), copies=11, longest=3)
     with pytest.raises(ValueError, match="needs 5 passages"):
         claim_blocks("q", address, blocks=4, needed=5)
 
 
 def test_positions_spread_over_the_run_and_the_sequence() -> None:
-    claim = claim_slots("q", Address.of("q"), rows=4096, width=128, copies=250, longest=20)
-    rows, offsets = place(claim, 1, rows=4096, width=128, lengths=np.full(250, 20, dtype=np.int64))
+    whole = Slots(1, 4096, 128)
+    claim = claim_slots("q", Address.of("q"), whole, copies=250, longest=20)
+    rows, offsets = place(claim, whole, np.full(250, 20, dtype=np.int64))
     quarters = np.bincount(rows // 1024, minlength=4)
     assert quarters.min() > 30  # 62.5 expected, standard deviation 6.8
     assert offsets.min() < 16
@@ -96,7 +121,8 @@ def test_hashes_of_many_are_the_hashes_of_each(
 
 def test_positions_are_those_of_the_first_release() -> None:
     """A golden value: a study that was run must place its insertions where it did."""
-    claim = claim_slots("q", Address.of("q"), rows=500, width=64, copies=6, longest=9)
-    rows, offsets = place(claim, 5, rows=500, width=64, lengths=np.arange(4, 10, dtype=np.int64))
+    whole = Slots(5, 500, 64)
+    claim = claim_slots("q", Address.of("q"), whole, copies=6, longest=9)
+    rows, offsets = place(claim, whole, np.arange(4, 10, dtype=np.int64))
     assert rows.tolist() == [10, 47, 409, 359, 29, 102]
     assert offsets.tolist() == [49, 7, 37, 32, 22, 51]

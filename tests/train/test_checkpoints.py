@@ -66,3 +66,14 @@ def test_a_save_that_was_cut_off_is_not_seen(tmp_path: Path) -> None:
 
 def test_no_checkpoint_is_none(tmp_path: Path) -> None:
     assert Checkpoints(tmp_path).newest() is None
+
+
+def test_saving_takes_no_more_than_a_twentieth_of_the_time(tmp_path: Path) -> None:
+    by_time = Checkpoints(tmp_path, seconds=15.0)
+    assert not by_time.due(step=7, seconds=14.0)
+    assert by_time.due(step=7, seconds=16.0, cost=0.5)
+    assert not by_time.due(step=7, seconds=16.0, cost=2.0)
+    assert by_time.due(step=7, seconds=41.0, cost=2.0)
+    by_step = Checkpoints(tmp_path, steps=10)
+    assert by_step.due(step=20, seconds=0.0, cost=100.0)
+    assert not by_step.due(step=21, seconds=1e9)

@@ -237,14 +237,14 @@ def doctor(
     as_json: AsJson = False,
     calibrate: Annotated[
         bool,
-        typer.Option("--calibrate", help="Time replicas; do it while the machine is quiet."),
+        typer.Option("--calibrate", help="Time replicas again; do it while the machine is quiet."),
     ] = False,
 ) -> None:
     """Look at this machine: Python, torch, cores, memory, disk, caches, the fastest precision.
 
-    Each finding that could hold you up comes with what mends it. With --calibrate it also times
-    which way of training several runs of one shape pays here, which takes up to a minute, and
-    remembers it.
+    Each finding that could hold you up comes with what mends it. The first time it also times which
+    way of training several runs of one shape pays here (one after another, stacked, in a pool),
+    which takes up to a minute; plans go by it from then on.
     """
     from trainonce.cli.console import FAILED, errors, show, show_json
     from trainonce.cli.doctor import examine, findings_view

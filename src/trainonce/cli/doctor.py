@@ -44,7 +44,7 @@ def examine(tell: Callable[[str], None], *, calibrate: bool = False) -> list[Fin
 
     Args:
         tell: told in a line what takes its time.
-        calibrate: whether to time replicas, which takes up to a minute.
+        calibrate: whether to time replicas, up to a minute, also when it was done before.
     """
     found = [*_python(), *_torch(), *_machine(), *_home()]
     if all(finding.state != "bad" for finding in found):
@@ -114,7 +114,7 @@ def _home() -> Iterator[Finding]:
 
 
 def _replicas(tell: Callable[[str], None], measure: bool) -> Iterator[Finding]:
-    """Which way of training several runs of one shape pays; measured on request, remembered."""
+    """Which way of training several runs of one shape pays; measured once, and remembered."""
     import torch
 
     from trainonce.train.calibrate import (
@@ -133,12 +133,9 @@ def _replicas(tell: Callable[[str], None], measure: bool) -> Iterator[Finding]:
         except CalibrationError as error:
             yield Finding(f"replicas, {name}", "bad", str(error), "delete it")
             return
-        if measure:
+        if measure or not known:
             known = calibrate(device, tell=tell)
             remember(home(), device, known)
-        if not known:
-            found = "not timed; only trainonce.train.replicas asks for it"
-            yield Finding(f"replicas, {name}", "note", found, "trainonce doctor --calibrate")
         for reference, timing in known.items():
             found = ", ".join(_pays(timing, runs) for runs in COUNTS)
             title = REFERENCES[reference].title if reference in REFERENCES else reference

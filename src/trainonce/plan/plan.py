@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trainonce.study.load import Question
-from trainonce.tasks.language import MeasureSpec, Spec
+from trainonce.tasks.language import Spec, TrainSpec
 from trainonce.train.settings import CheckpointSettings
 
 
@@ -65,13 +65,18 @@ class Job:
 
     @property
     def kind(self) -> str:
-        """``train`` or ``measure``."""
+        """``train``, ``state`` or ``measure``."""
         return self.spec.kind
 
     @property
     def seed(self) -> int:
         """The seed of the run that it is or measures."""
-        return self.spec.trained.seed if isinstance(self.spec, MeasureSpec) else self.spec.seed
+        return self.spec.trained.seed
+
+    @property
+    def stack(self) -> str | None:
+        """The stack that it is trained in, None for a job by itself."""
+        return self.spec.stack if isinstance(self.spec, TrainSpec) else None
 
     @property
     def is_check(self) -> bool:
@@ -172,6 +177,7 @@ class Plan:
                     "role": job.role.value,
                     "strategy": job.strategy.value,
                     "seed": job.seed,
+                    "stack": job.stack,
                     "questions": list(job.questions),
                     "parents": list(job.parents),
                     "run_equivalents": round(job.run_equivalents, 6),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from trainonce.models.decoder import DecoderSettings
 from trainonce.plan.multiplex import Trunk, pack
 from trainonce.plan.plan import Job, Plan, PlannedQuestion, Role, Strategy
 from trainonce.plan.power import detectable_effect
+from trainonce.plan.stacks import Known, arrange
 from trainonce.sites import Choice, Completion, Item
 from trainonce.stream import smollm2
 from trainonce.stream.corpora import CorpusError
@@ -37,8 +38,19 @@ _ONE_THREAD_PARAMETERS = 5_000_000
 _FORWARD_SHARE = 1 / 3  # of a training step's operations: 2 of the 6 a parameter and token
 
 
-def plan(study: StudyDefinition, home: Path, progress: Progress | None = None) -> Plan:
+def plan(
+    study: StudyDefinition,
+    home: Path,
+    progress: Progress | None = None,
+    known: Known = lambda _run: None,
+) -> Plan:
     """Plan ``study``: prepare its data, pack its questions, and list the jobs.
+
+    Args:
+        study: what is asked.
+        home: where corpora and jobs are kept.
+        progress: told how far the data is prepared.
+        known: how a run was trained before, if it was.
 
     Raises:
         StudyError: when the data cannot be read or the questions do not fit.
@@ -49,9 +61,14 @@ def plan(study: StudyDefinition, home: Path, progress: Progress | None = None) -
     spec = _train_spec(study, corpus, recipe.seeds[0], home)
     specs = {seed: replace(spec, seed=seed) for seed in recipe.seeds}
     trunks = {seed: pack(study, specs[seed].stream(corpus), asked) for seed in recipe.seeds}
+    runs = {(Role.TRUNK, seed): _trunk(specs[seed], trunks[seed], asked) for seed in recipe.seeds}
+    if study.plain:
+        runs |= {(Role.PLAIN, seed): specs[seed] for seed in recipe.seeds}
+    arranged = arrange(list(runs.values()), corpus.tokenizer.size, home, known)
+    runs = dict(zip(runs, arranged, strict=True))
     jobs: list[Job] = []
     for seed in recipe.seeds:
-        jobs += _seed_jobs(study, corpus, specs[seed], trunks[seed], asked)
+        jobs += _seed_jobs(study, corpus, runs, seed, trunks[seed], asked)
     return Plan(
         study=study.title,
         file=study.document.file,
@@ -184,15 +201,14 @@ def _threads(
 def _seed_jobs(
     study: StudyDefinition,
     corpus: Corpus,
-    plain: TrainSpec,
+    runs: Mapping[tuple[Role, int], TrainSpec],
+    seed: int,
     trunk: Trunk,
     asked: Sequence[tuple[Question, Treated]],
 ) -> list[Job]:
     """The jobs of one seed: the trunk, its measurements, and the plain trunk beside it."""
     seeds = len(study.recipe.seeds)
-    inserting = [treated for question, treated in asked if trunk.changed[question.id]]
-    ordered = tuple(sorted(inserting, key=lambda treated: treated.question))
-    spec = replace(plain, treatments=ordered)
+    spec = runs[Role.TRUNK, seed]
     names = tuple(question.id for question, _ in asked)
     inserted = sum(trunk.changed.values())
     jobs = [
@@ -203,12 +219,12 @@ def _seed_jobs(
             questions=names,
             parents=(),
             run_equivalents=1 / seeds,
-            reason=f"trunk of seed {plain.seed}: questions that insert: {len(ordered)}; "
-            f"tokens changed: {inserted:.1%}",
+            reason=f"trunk of seed {seed}: questions that insert: {len(spec.treatments)}; "
+            f"tokens changed: {inserted:.1%}{_together(spec, runs)}",
         )
     ]
     jobs += _measurements(study, spec, trunk.stream, asked, corpus, Role.ANSWER)
-    if study.plain:
+    if plain := runs.get((Role.PLAIN, seed)):
         jobs.append(
             Job(
                 spec=plain,
@@ -217,12 +233,23 @@ def _seed_jobs(
                 questions=names,
                 parents=(),
                 run_equivalents=1 / seeds,
-                reason=f"plain run of seed {plain.seed}: nothing inserted, to test that sharing "
-                "did no harm",
+                reason=f"plain run of seed {seed}: nothing inserted, to test that sharing "
+                f"did no harm{_together(plain, runs)}",
             )
         )
         jobs += _measurements(study, plain, trunk.stream, asked, corpus, Role.CHECK)
     return jobs
+
+
+def _trunk(plain: TrainSpec, trunk: Trunk, asked: Sequence[tuple[Question, Treated]]) -> TrainSpec:
+    inserting = [treated for question, treated in asked if trunk.changed[question.id]]
+    ordered = tuple(sorted(inserting, key=lambda treated: treated.question))
+    return replace(plain, treatments=ordered)
+
+
+def _together(spec: TrainSpec, runs: Mapping[tuple[Role, int], TrainSpec]) -> str:
+    others = sum(run.stack == spec.stack for run in runs.values()) - 1
+    return f"; stacked with {others} more, which pays here" if spec.stack and others else ""
 
 
 def _measurements(

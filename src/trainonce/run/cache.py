@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,16 @@ import filelock
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import torch
 from pydantic import TypeAdapter
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from trainonce.sites import Measurement
-from trainonce.tasks.language import MeasureSpec, Spec, TrainSpec
-from trainonce.train.checkpoints import checksum, saving
+from trainonce.tasks.language import Fork, MeasureSpec, Spec, StateSpec, TrainSpec
+from trainonce.train.checkpoints import TENSORS, State, checksum, load, saving
+from trainonce.train.state import MODEL, model_weights
 
 _RESULT = "result.json"
 _ROWS = "measurements.parquet"
@@ -85,8 +88,61 @@ class JobCache:
         return pl.read_parquet(self.folder(key) / _ROWS)
 
     def weights(self, key: str) -> dict[str, Tensor]:
-        """The weights that a finished train job left."""
-        return load_file(self.folder(key) / _WEIGHTS)
+        """The weights that a finished train job left.
+
+        A fork's own folder holds what it changed; the rest is that of the state it began with.
+        """
+        own = load_file(self.folder(key) / _WEIGHTS)
+        kept = self.result(key).get("unchanged")
+        if kept is None:
+            return own
+        with safe_open(self.folder(kept["state"]) / TENSORS, framework="pt") as parent:
+            same = {name: parent.get_tensor(f"{MODEL}{name}") for name in kept["names"]}
+        return {**own, **same}
+
+    def weights_of(self, spec: TrainSpec | StateSpec) -> dict[str, Tensor]:
+        """The weights that a finished train or state job left."""
+        if isinstance(spec, StateSpec):
+            return model_weights(self.state(spec))
+        return self.weights(spec.key)
+
+    def state(self, spec: StateSpec) -> State:
+        """The state that a finished state job left.
+
+        Raises:
+            CheckpointError: when it is missing or damaged.
+        """
+        return load(self.folder(spec.key))
+
+    def states(self, spec: TrainSpec) -> list[StateSpec]:
+        """The finished state jobs of a run, the latest step first."""
+        found = [
+            int(file.parent.name.rpartition("@")[2])
+            for file in (self.home / "jobs").glob(f"{spec.key}@*/{_RESULT}")
+        ]
+        return [StateSpec(trained=spec, step=step) for step in sorted(found, reverse=True)]
+
+    def variant(self, spec: TrainSpec) -> TrainSpec | None:
+        """``spec`` as it was trained, by itself or stacked with others; None when it was not."""
+        if self.done(spec.key):
+            return spec
+        note = self._stacks / f"{spec.name}.json"
+        if not note.is_file():
+            return None
+        trained = replace(spec, **json.loads(note.read_text(encoding="utf-8")))
+        return trained if self.done(trained.key) else None
+
+    def note_stack(self, trained: TrainSpec) -> None:
+        """Remember how a stacked run was trained, for plans that ask for it by itself."""
+        self._stacks.mkdir(parents=True, exist_ok=True)
+        temporary = self._stacks / f".{trained.name}.{os.getpid()}.tmp"
+        facts = {"stack": trained.stack, "threads": trained.threads}
+        temporary.write_text(json.dumps(facts), encoding="utf-8")
+        temporary.replace(self._stacks / f"{trained.name}.json")
+
+    @property
+    def _stacks(self) -> Path:
+        return self.home / "stacks"
 
     def losses(self, key: str) -> npt.NDArray[np.float64]:
         """The loss before each update of a finished train job."""
@@ -104,10 +160,29 @@ class JobCache:
         Raises:
             SaveError: when it cannot be written; the checkpoints stay then.
         """
-        size = losses.nbytes + sum(tensor.nbytes for tensor in weights.values())
+        changed = weights
+        if spec.fork:
+            same = self._unchanged(spec.fork, weights)
+            changed = {name: tensor for name, tensor in weights.items() if name not in same}
+            facts = {**facts, "unchanged": {"state": spec.fork.state.key, "names": same}}
+        size = losses.nbytes + sum(tensor.nbytes for tensor in changed.values())
         with self._result(spec, facts, size) as folder:
-            save_file(weights, folder / _WEIGHTS)
+            save_file(changed, folder / _WEIGHTS)
             np.save(folder / _LOSSES, losses, allow_pickle=False)
+
+    def finish_state(self, spec: StateSpec, checkpoint: Path, facts: dict[str, Any]) -> None:
+        """Keep a checkpoint, whose bytes are not copied where the disk allows, as a state.
+
+        Raises:
+            SaveError: when it cannot be written.
+        """
+        size = sum(file.stat().st_size for file in checkpoint.iterdir())
+        with self._result(spec, facts, size) as folder:
+            for file in checkpoint.iterdir():
+                try:
+                    os.link(file, folder / file.name)
+                except OSError:  # no hard links on this disk
+                    shutil.copy2(file, folder / file.name)
 
     def finish_measuring(
         self, spec: MeasureSpec, rows: Sequence[Measurement], facts: dict[str, Any]
@@ -119,7 +194,7 @@ class JobCache:
         """
         own = {
             "job": spec.key,
-            "step": spec.trained.train.steps,
+            "step": spec.trained.train.steps if spec.step is None else spec.step,
             "seed": spec.trained.seed,
             "probe": spec.probe,
             "question": spec.treated.question if spec.treated else "",
@@ -129,6 +204,16 @@ class JobCache:
         frame.write_parquet(table)
         with self._result(spec, facts, len(table.getbuffer())) as folder:
             (folder / _ROWS).write_bytes(table.getbuffer())
+
+    def _unchanged(self, fork: Fork, weights: dict[str, Tensor]) -> list[str]:
+        """Names of the tensors that are bit by bit those of the state that a fork began with."""
+        with safe_open(self.folder(fork.state.key) / TENSORS, framework="pt") as parent:
+            known = set(parent.keys())
+            return [
+                name
+                for name, tensor in weights.items()
+                if f"{MODEL}{name}" in known and _equal(tensor, parent.get_tensor(f"{MODEL}{name}"))
+            ]
 
     @contextmanager
     def _result(self, spec: Spec, facts: dict[str, Any], size: int) -> Iterator[Path]:
@@ -147,6 +232,10 @@ class JobCache:
             shutil.rmtree(self.folder(spec.key), ignore_errors=True)
             folder.replace(self.folder(spec.key))
         shutil.rmtree(self.work(spec.key), ignore_errors=True)
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    return one.dtype == other.dtype and one.shape == other.shape and torch.equal(one, other)
 
 
 def _flush(path: Path) -> None:

@@ -95,7 +95,10 @@ def inspect(target: str, home: Path) -> Inspection:
 def _key(target: str, cache: JobCache) -> str:
     folders = (cache.home / "jobs").glob("*/")
     known = sorted({folder.name.removesuffix(".work") for folder in folders})
-    found = [key for key in known if target and key.startswith(target)]
+    states = "@" in target
+    found = [k for k in known if target and k.startswith(target) and ("@" in k) == states]
+    if target in found:
+        return target
     if len(found) == 1:
         return found[0]
     if found:
@@ -109,6 +112,11 @@ def _key(target: str, cache: JobCache) -> str:
 def _checkpoint(folder: Path, home: Path) -> Inspection:
     try:
         facts = peek(folder)
+        if "stack" in facts:
+            jobs = ", ".join(facts["stack"])
+            raise TargetError(
+                f"{folder} is of runs that train as one; inspect a finished one: {jobs}"
+            )
         spec = TypeAdapter(TrainSpec).validate_python(facts["spec"])
     except (CheckpointError, ValueError, KeyError) as error:
         raise TargetError(f"{folder} is too damaged to say what it is: {error}") from error
@@ -132,6 +140,8 @@ def _checkpoint(folder: Path, home: Path) -> Inspection:
 
 def _job(key: str, cache: JobCache) -> Inspection:
     folder, facts = cache.folder(key), cache.result(key)
+    if is_checkpoint(folder):
+        return _checkpoint(folder, cache.home)
     spec: Spec = TypeAdapter(Spec).validate_python(facts["spec"])
     sums: Mapping[str, str] = facts.get("files", {})
     damage = None if sums else "it was written before results had checksums"
@@ -140,7 +150,7 @@ def _job(key: str, cache: JobCache) -> Inspection:
             damage = f"{folder / name} is missing"
         elif checksum(folder / name) != expected:
             damage = f"{folder / name} is damaged: its checksum does not match"
-    trained = _trained(spec)
+    trained = spec.trained
     left_out = facts if isinstance(spec, TrainSpec) else _facts_of(trained.key, cache)
     text = json.dumps(dict(sums), sort_keys=True)
     return _inspection(
@@ -148,7 +158,7 @@ def _job(key: str, cache: JobCache) -> Inspection:
         folder,
         spec,
         cache.home,
-        step=trained.train.steps,
+        step=_step(spec),
         left_out=[int(step) - 1 for step in left_out.get("left_out", ())],
         hash=xxhash.xxh3_128_hexdigest(text.encode()) if sums else None,
         damage=damage,
@@ -159,13 +169,17 @@ def _facts_of(key: str, cache: JobCache) -> Mapping[str, Any]:
     return cache.result(key) if cache.done(key) else {}
 
 
-def _trained(spec: Spec) -> TrainSpec:
-    return spec.trained if isinstance(spec, MeasureSpec) else spec
-
-
 def parents(spec: Spec) -> tuple[str, ...]:
     """Keys of the jobs whose results the job of ``spec`` is made from."""
-    return (spec.trained.key,) if isinstance(spec, MeasureSpec) else ()
+    if isinstance(spec, MeasureSpec):
+        return (spec.measured.key,)
+    fork = spec.trained.fork
+    return (fork.state.key,) if fork else ()
+
+
+def _step(spec: Spec) -> int:
+    at = None if isinstance(spec, TrainSpec) else spec.step
+    return spec.trained.train.steps if at is None else at
 
 
 def _inspection(
@@ -179,7 +193,7 @@ def _inspection(
     hash: str | None,
     damage: str | None,
 ) -> Inspection:
-    run = _trained(spec)
+    run = spec.trained
     try:
         corpus = Corpus(home / "corpora" / run.corpus)
         ledger = token_ledger(run, corpus, step, left_out)

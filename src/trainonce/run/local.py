@@ -12,7 +12,7 @@ from typing import Any
 
 from trainonce.plan.plan import Job, Plan
 from trainonce.run.cache import JobCache
-from trainonce.run.pool import Pool
+from trainonce.run.pool import Pool, Work
 from trainonce.tasks.language import TrainSpec
 
 
@@ -58,18 +58,22 @@ def carry_out(
     pool = Pool(plan.home, size, plan.checkpoints)
     try:
         while open_jobs:
-            for job in _ready(open_jobs, pool.running):
-                if not pool.start(job):
+            for work in _ready(plan, open_jobs, pool.running):
+                if not pool.start(work):
                     break
-                say(Event("started", job, {}))
+                for job in _still(open_jobs, work.key):
+                    say(Event("started", job, {}))
             key, event = pool.next_event()
-            job = open_jobs[key]
+            at = _still(open_jobs, key)
             if event["event"] == "done":
-                del open_jobs[key]
+                for job in at:
+                    del open_jobs[job.key]
                 _keep_seconds(plan, before + time.monotonic() - start)
             elif event["event"] == "failed":
-                raise JobFailedError(f"{job.reason}: {event['error']}\nthe log: {pool.log(key)}")
-            say(Event(event["event"], job, event))
+                reason = at[0].reason
+                raise JobFailedError(f"{reason}: {event['error']}\nthe log: {pool.log(key)}")
+            for job in at:
+                say(Event(event["event"], job, event))
     finally:
         pool.close()
 
@@ -92,12 +96,21 @@ def _seconds_file(plan: Plan) -> Path:
     return plan.home / "plans" / f"{plan.jobs_hash}.json"
 
 
-def _ready(open_jobs: Mapping[str, Job], running: set[str]) -> list[Job]:
-    return [
-        job
-        for key, job in open_jobs.items()
-        if key not in running and not any(parent in open_jobs for parent in job.parents)
-    ]
+def _ready(plan: Plan, open_jobs: Mapping[str, Job], running: set[str]) -> list[Work]:
+    """What can be begun, in the plan's order; a stack always as a whole."""
+    ready: dict[str, Work] = {}
+    for job in open_jobs.values():
+        key = job.stack or job.key
+        if key in running or any(parent in open_jobs for parent in job.parents):
+            continue
+        whole = tuple(one for one in plan.jobs if one.stack == key) if job.stack else (job,)
+        ready.setdefault(key, Work(key, whole))
+    return list(ready.values())
+
+
+def _still(open_jobs: Mapping[str, Job], key: str) -> list[Job]:
+    """The open jobs that are done by the work of ``key``."""
+    return [job for job in open_jobs.values() if key in (job.stack, job.key)]
 
 
 def _pool_size(plan: Plan) -> int:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,21 @@ _LOG_LINES = 15
 _STOP_SECONDS = 25.0
 
 
+@dataclass(frozen=True)
+class Work:
+    """What one process does at a time: a job, or the jobs of a stack, which train as one.
+
+    Attributes:
+        key: that of the job, or of the stack.
+        jobs: one, or all jobs of the stack.
+    """
+
+    key: str
+    jobs: tuple[Job, ...]
+
+
 class Pool:
-    """Worker processes, each with at most one job."""
+    """Worker processes, each at one piece of work at most."""
 
     def __init__(self, home: Path, size: int, checkpoints: CheckpointSettings) -> None:
         self._home = home
@@ -38,17 +51,17 @@ class Pool:
 
     @property
     def running(self) -> set[str]:
-        """Keys of the jobs that workers are at."""
-        return {worker.job.key for worker in self._workers if worker.job}
+        """Keys of the work that workers are at."""
+        return {worker.work.key for worker in self._workers if worker.work}
 
-    def start(self, job: Job) -> bool:
-        """Hand ``job`` to an idle worker; False when all are busy."""
-        idle = next((worker for worker in self._workers if worker.job is None), None)
+    def start(self, work: Work) -> bool:
+        """Hand ``work`` to an idle worker; False when all are busy."""
+        idle = next((worker for worker in self._workers if worker.work is None), None)
         if idle is None:
             if len(self._workers) == self._size:
                 return False
             idle = self._hire()
-        idle.give(job, self._checkpoints)
+        idle.give(work, self._checkpoints)
         return True
 
     def _hire(self) -> Worker:
@@ -57,7 +70,7 @@ class Pool:
         return worker
 
     def next_event(self) -> tuple[str, dict[str, Any]]:
-        """Wait for the next event of a job."""
+        """Wait for the next event of a piece of work."""
         while True:
             worker, event = self._events.get()
             if event is None and worker.between_jobs:
@@ -68,17 +81,17 @@ class Pool:
                 worker.began = True
             else:
                 if event["event"] in ("done", "failed"):
-                    worker.job, worker.finished = None, worker.finished + 1
+                    worker.work, worker.finished = None, worker.finished + 1
                 return str(event["key"]), event
 
     def _replace(self, worker: Worker) -> None:
-        """A worker that ended between two jobs did no harm: another one takes its next job."""
+        """A worker that ended between two jobs did no harm: another one takes what comes next."""
         self._workers.remove(worker)
-        if worker.job is not None:
-            self._hire().give(worker.job, self._checkpoints)
+        if worker.work is not None:
+            self._hire().give(worker.work, self._checkpoints)
 
     def log(self, key: str) -> Path:
-        """The log of the worker that had the job last."""
+        """The log of the worker that had this work last."""
         return next(worker.log for worker in self._workers if worker.last == key)
 
     def close(self) -> None:
@@ -123,7 +136,7 @@ class Worker:
     ) -> None:
         folder = home / "logs"
         folder.mkdir(parents=True, exist_ok=True)
-        self.job: Job | None = None
+        self.work: Work | None = None
         self.began = False
         self.finished = 0
         self.last = ""
@@ -143,13 +156,15 @@ class Worker:
     @property
     def between_jobs(self) -> bool:
         """Whether it is at no job, having shown with another that it can be."""
-        return self.job is None or (self.finished > 0 and not self.began)
+        return self.work is None or (self.finished > 0 and not self.began)
 
-    def give(self, job: Job, checkpoints: CheckpointSettings) -> None:
-        """Hand it a job."""
-        self.job, self.last, self.began = job, job.key, False
-        spec = TypeAdapter(type(job.spec)).dump_python(job.spec, mode="json")
-        message = {"key": job.key, "spec": spec, "checkpoints": asdict(checkpoints)}
+    def give(self, work: Work, checkpoints: CheckpointSettings) -> None:
+        """Hand it a piece of work."""
+        self.work, self.last, self.began = work, work.key, False
+        specs = [
+            TypeAdapter(type(job.spec)).dump_python(job.spec, mode="json") for job in work.jobs
+        ]
+        message = {"key": work.key, "specs": specs, "checkpoints": asdict(checkpoints)}
         assert self.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # if it is gone, its end is the next event
             self.process.stdin.write(json.dumps(message) + "\n")

@@ -1,4 +1,6 @@
-"""A worker process: job specs come in as lines of JSON, and events go out as such.
+"""A worker process: work comes in as lines of JSON, and events go out as such.
+
+A line holds the spec of one job, or those of a stack, which train as one.
 
 It ends when its standard input closes, so that no worker outlives the command that started it,
 however that one ended, and when it is told to (SIGTERM). A training run then saves its state first,
@@ -68,8 +70,8 @@ def _work(
 ) -> None:
     from pydantic import TypeAdapter
 
-    from trainonce.run.execute import execute
-    from trainonce.tasks.language import Spec
+    from trainonce.run.execute import execute, execute_stacked
+    from trainonce.tasks.language import Spec, TrainSpec
     from trainonce.train.clock import Progress
     from trainonce.train.loop import StoppedError
     from trainonce.train.settings import CheckpointSettings
@@ -83,11 +85,22 @@ def _work(
 
     key = message["key"]
     try:
-        spec: Spec = TypeAdapter(Spec).validate_python(message["spec"])
+        specs = TypeAdapter(list[Spec]).validate_python(message["specs"])
         settings = TypeAdapter(CheckpointSettings).validate_python(message["checkpoints"])
         working.set()
         tell("began")
-        execute(spec, home, report, closing.is_set, settings)
+        names = {
+            spec.stack if isinstance(spec, TrainSpec) and spec.stack else spec.key for spec in specs
+        }
+        if names != {key}:
+            raise ValueError(
+                f"this job was planned as {key} and read as {', '.join(sorted(names))}"
+            )
+        stack = [spec for spec in specs if isinstance(spec, TrainSpec) and spec.stack]
+        if stack:
+            execute_stacked(stack, home, report, closing.is_set, settings)
+        else:
+            execute(specs[0], home, report, closing.is_set, settings)
     except StoppedError:
         return
     except Exception as error:

@@ -61,29 +61,58 @@ class Claim:
         return 2.0 ** -(self.row_bits + self.segment_bits)
 
 
+@dataclass(frozen=True)
+class Slots:
+    """Where a question may insert.
+
+    Attributes:
+        seed: the run's seed.
+        rows: sequences in the run.
+        width: tokens a sequence.
+        window: the shares of the run between which it inserts.
+    """
+
+    seed: int
+    rows: int
+    width: int
+    window: tuple[float, float] = (0.0, 1.0)
+
+    def of(self, claim: Claim) -> npt.NDArray[np.int64]:
+        """The rows of ``claim`` inside of the window, in a shuffled order."""
+        own = members(claim, self.rows, stable_hash(self.seed, "slots"))
+        first, last = (round(share * self.rows) for share in self.window)
+        return own[(own >= first) & (own < last)]
+
+
 def claim_slots(
-    question: str, address: Address, *, rows: int, width: int, copies: int, longest: int
+    question: str, address: Address, slots: Slots, *, copies: int, longest: int
 ) -> Claim:
-    """The smallest subtree of ``rows`` x ``width`` tokens that holds ``copies`` insertions.
+    """The smallest subtree of ``slots`` that holds ``copies`` insertions.
+
+    Rows are shuffled, so that how many of a subtree's lie inside a window is a draw: a smaller
+    part of the run takes a larger subtree.
 
     Args:
         question: whose claim it is.
         address: its address.
-        rows: sequences in the run.
-        width: tokens a sequence.
+        slots: where it may insert.
         copies: insertions to place, at most one a row.
         longest: tokens of the longest insertion.
 
     Raises:
         ValueError: when there are more copies than rows, or an insertion is longer than a row.
     """
-    if longest > width:
-        raise ValueError(f"an item of {longest} tokens does not fit a sequence of {width}")
-    if copies > rows:
-        raise ValueError(f"{copies} insertions do not fit {rows} sequences, one in each")
-    return Claim(
-        question, address, _bits_that_hold(rows, copies), _bits_that_fit(width, max(1, longest))
-    )
+    if longest > slots.width:
+        raise ValueError(f"an item of {longest} tokens does not fit a sequence of {slots.width}")
+    first, last = (round(share * slots.rows) for share in slots.window)
+    if copies > last - first:
+        raise ValueError(f"{copies} insertions do not fit {last - first} sequences, one in each")
+    segments = _bits_that_fit(slots.width, max(1, longest))
+    for rows in range(_bits_that_hold(last - first, copies), 0, -1):
+        claim = Claim(question, address, rows, segments)
+        if last - first == slots.rows or len(slots.of(claim)) >= copies:
+            return claim
+    return Claim(question, address, 0, segments)
 
 
 def claim_blocks(question: str, address: Address, *, blocks: int, needed: int) -> Claim:
@@ -108,28 +137,25 @@ def members(claim: Claim, size: int, order_key: int) -> npt.NDArray[np.int64]:
 
 
 def place(
-    claim: Claim, seed: int, *, rows: int, width: int, lengths: npt.NDArray[np.int64]
+    claim: Claim, slots: Slots, lengths: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Draw a row and an offset for each insertion, inside ``claim``.
 
     Args:
         claim: the question's claim.
-        seed: the run's seed.
-        rows: sequences in the run.
-        width: tokens a sequence.
+        slots: where it may insert.
         lengths: tokens of each insertion, ``(n,)``.
 
     Returns:
         Rows ``(n,)``, all different, and offsets ``(n,)``.
     """
-    random = generator(seed, claim.question, "positions")
-    own = members(claim, rows, stable_hash(seed, "slots"))
-    chosen = random.permutation(own)[: len(lengths)]
-    turns = stable_hashes((seed, "turn"), chosen, bits=_BITS)
+    random = generator(slots.seed, claim.question, "positions")
+    chosen = random.permutation(slots.of(claim))[: len(lengths)]
+    turns = stable_hashes((slots.seed, "turn"), chosen, bits=_BITS)
     path = _leading(claim.address.segments, claim.segment_bits)
     segment = path ^ (turns >> (_BITS - claim.segment_bits))
-    start = segment * width >> claim.segment_bits
-    slack = ((segment + 1) * width >> claim.segment_bits) - start - lengths
+    start = segment * slots.width >> claim.segment_bits
+    slack = ((segment + 1) * slots.width >> claim.segment_bits) - start - lengths
     return chosen, start + random.integers(0, slack + 1)
 
 

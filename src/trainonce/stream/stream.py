@@ -12,7 +12,7 @@ import numpy.typing as npt
 from trainonce.sites import Item
 from trainonce.stream.corpus import Corpus
 from trainonce.stream.keys import generator, stable_hash
-from trainonce.stream.lanes import Address, Claim, claim_blocks, claim_slots, members, place
+from trainonce.stream.lanes import Address, Claim, Slots, claim_blocks, claim_slots, members, place
 from trainonce.stream.order import sequence_order
 from trainonce.stream.overlay import Overlay, Pool
 
@@ -40,6 +40,7 @@ class TokenStream:
         seed: the run's seed.
         question: whose treatment is being applied.
         lane: the question's lane number, 0 unless the study gives another.
+        window: the shares of the run between which the question inserts.
         overlay: the insertions.
         claims: slots and source blocks that questions own.
         items: each question's items with the dose that each got.
@@ -51,13 +52,16 @@ class TokenStream:
     seed: int
     question: str = ""
     lane: int = 0
+    window: tuple[float, float] = (0.0, 1.0)
     overlay: Overlay = field(default_factory=Overlay)
     claims: tuple[tuple[str, Claim], ...] = ()
     items: Mapping[str, tuple[Item, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
-    def keyed(self, question: str, lane: int = 0) -> TokenStream:
+    def keyed(
+        self, question: str, lane: int = 0, window: tuple[float, float] = (0.0, 1.0)
+    ) -> TokenStream:
         """This stream as the treatment of ``question`` sees it."""
-        return replace(self, question=question, lane=lane)
+        return replace(self, question=question, lane=lane, window=window)
 
     def random(self, purpose: str) -> np.random.Generator:
         """The generator of (seed, question, purpose)."""
@@ -123,18 +127,16 @@ class TokenStream:
             return stream
         pool = Pool.of(documents)
         lengths = np.diff(pool.bounds)[inserted]
+        slots = Slots(self.seed, self.rows, self.sequence, self.window)
         claim = claim_slots(
             self.question,
             Address.of(self.question, self.lane),
-            rows=self.rows,
-            width=self.sequence,
+            slots,
             copies=len(inserted),
             longest=int(lengths.max()),
         )
         stream = stream._claim("slots", claim)
-        rows, offsets = place(
-            claim, self.seed, rows=self.rows, width=self.sequence, lengths=lengths
-        )
+        rows, offsets = place(claim, slots, lengths)
         return replace(stream, overlay=self.overlay.add(rows, offsets, inserted, pool))
 
     def _claim(self, what: str, claim: Claim) -> TokenStream:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,10 +24,13 @@ from trainonce.sites import Item, Measurement
 from trainonce.stream.corpus import Corpus
 from trainonce.stream.keys import stable_hash
 from trainonce.stream.stream import TokenStream
-from trainonce.train.checkpoints import Checkpoints
+from trainonce.train.checkpoints import Checkpoints, State
 from trainonce.train.clock import Progress
+from trainonce.train.guard import DivergedError
 from trainonce.train.loop import StoppedError, Trained, train
+from trainonce.train.replicas import train_replicas
 from trainonce.train.settings import TrainSettings
+from trainonce.train.state import reseeded
 
 HELDOUT_PROBE = "heldout_loss"
 _LATER: Mapping[str, Any] = {"attention": "across"}
@@ -47,6 +50,7 @@ class Treated:
         settings: the method's settings as plain data.
         files: content hash of each setting that names a file.
         lane: the question's lane number.
+        window: the shares of the run between which it acts.
     """
 
     question: str
@@ -55,13 +59,27 @@ class Treated:
     settings: dict[str, Any]
     files: dict[str, str] = field(default_factory=dict)
     lane: int = 0
+    window: tuple[float, float] = (0.0, 1.0)
 
     def apply(self, stream: TokenStream) -> TokenStream:
         """``stream`` with this treatment applied under its question's key."""
         known = methods()[self.method]
         treatment: Any = TypeAdapter(known.cls).validate_python(self.settings)
-        treated: TokenStream = treatment(stream.keyed(self.question, self.lane))
+        treated: TokenStream = treatment(stream.keyed(self.question, self.lane, self.window))
         return treated
+
+
+@dataclass(frozen=True)
+class Fork:
+    """Where a run begins that is not at its own step 0: in another run, after ``step`` steps."""
+
+    parent: TrainSpec
+    step: int
+
+    @property
+    def state(self) -> StateSpec:
+        """The state that it begins with."""
+        return StateSpec(trained=self.parent, step=self.step)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +98,10 @@ class TrainSpec:
         threads: threads of the matrix products; other numbers give other last bits.
         attention: whether a token attends ``across`` the documents packed in its sequence, or
             ``within`` its own only.
+        fork: the run that it leaves, None for one that begins at step 0. Its own numbers hold from
+            there on; what it reads is laid out as that run's.
+        stack: names the runs that it is trained with as stacked parameters (see `stacked`), which
+            moves its last bits; None for a run by itself.
     """
 
     kind: Literal["train"] = "train"
@@ -93,16 +115,75 @@ class TrainSpec:
     device: str = "cpu"
     threads: int = 1
     attention: Literal["across", "within"] = "across"
+    fork: Fork | None = None
+    stack: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a fork that would read other positions than the run that it leaves."""
+        if self.fork is None:
+            return
+        parent = self.fork.parent
+        if (parent.train.batch, parent.sequence) != (self.train.batch, self.sequence):
+            raise ValueError("a fork reads batches and sequences of the same size as its parent")
+        if not parent.begins <= self.fork.step <= min(parent.train.steps, self.train.steps):
+            raise ValueError(
+                f"a fork after {self.fork.step} steps lies outside of its parent's steps "
+                f"{parent.begins} to {parent.train.steps}, or its own {self.train.steps}"
+            )
 
     def stream(self, corpus: Corpus) -> TokenStream:
         """What the run reads, without insertions."""
-        rows = self.train.steps * self.train.batch
-        return TokenStream(corpus, self.sequence, rows, self.seed)
+        return TokenStream(corpus, self.sequence, self.rows, self.seed)
+
+    @property
+    def rows(self) -> int:
+        """Sequences among which insertions are laid out: those of the run that all forks left."""
+        return self.fork.parent.rows if self.fork else self.train.steps * self.train.batch
+
+    @property
+    def begins(self) -> int:
+        """Steps that it need not do itself."""
+        return self.fork.step if self.fork else 0
+
+    @property
+    def name(self) -> str:
+        """What it has in common with the same run on other threads, or stacked with others."""
+        return replace(self, stack=None, threads=1).key
+
+    @property
+    def trained(self) -> TrainSpec:
+        """The training run that this job is about."""
+        return self
 
     @property
     def key(self) -> str:
         """The job's key."""
         return _hash(TypeAdapter(TrainSpec).dump_python(self, mode="json"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateSpec:
+    """The whole state of a run after ``step`` steps, for forks to begin with.
+
+    The run itself goes on from it with the same bits, so that it does not matter to its key.
+    """
+
+    kind: Literal["state"] = "state"
+    trained: TrainSpec
+    step: int
+
+    def __post_init__(self) -> None:
+        """Refuse a step that the run does not reach."""
+        if not self.trained.begins <= self.step <= self.trained.train.steps:
+            raise ValueError(
+                f"step {self.step} lies outside of the run's steps {self.trained.begins} to "
+                f"{self.trained.train.steps}"
+            )
+
+    @property
+    def key(self) -> str:
+        """The job's key: that of the run, ``@`` and the step."""
+        return f"{self.trained.key}@{self.step}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +195,7 @@ class MeasureSpec:
         probe: the probe's name.
         version: its version.
         treated: whose items are measured; None for a probe of the model as a whole.
+        step: after how many steps of the run; None for its end.
     """
 
     kind: Literal["measure"] = "measure"
@@ -121,6 +203,14 @@ class MeasureSpec:
     probe: str
     version: int
     treated: Treated | None = None
+    step: int | None = None
+
+    @property
+    def measured(self) -> TrainSpec | StateSpec:
+        """The job that leaves the model which is measured."""
+        if self.step is None:
+            return self.trained
+        return StateSpec(trained=self.trained, step=self.step)
 
     @property
     def key(self) -> str:
@@ -135,7 +225,7 @@ class MeasureSpec:
         return stream.items[self.treated.question]
 
 
-Spec = TrainSpec | MeasureSpec
+Spec = TrainSpec | StateSpec | MeasureSpec
 
 
 def run_training(
@@ -144,13 +234,26 @@ def run_training(
     checkpoints: Checkpoints | None,
     report: Callable[[Progress], None] | None,
     stop: Callable[[], bool] | None = None,
+    *,
+    start: State | None = None,
+    until: int | None = None,
 ) -> tuple[nn.Module, Trained]:
-    """Train the model of ``spec``."""
+    """Train the model of ``spec``.
+
+    Args:
+        spec: the run.
+        corpus: what it reads.
+        checkpoints: where its state is saved.
+        report: told how far it is.
+        stop: asked whether to save and stop.
+        start: an earlier state of the run, or that of the run which it forks from.
+        until: the step to end at, the state there being the newest checkpoint.
+    """
     torch.manual_seed(stable_hash(spec.seed, "torch", bits=63))
-    stream = spec.stream(corpus)
-    for treated in spec.treatments:
-        stream = treated.apply(stream)
+    stream = treated_stream(spec, corpus)
     model = untrained(spec, corpus)
+    if start is not None and spec.fork and spec.seed != spec.fork.parent.seed:
+        start = reseeded(start, stable_hash(spec.seed, "torch", spec.fork.step, bits=63))
     device = torch.device(spec.device)
     trained = train(
         model,
@@ -160,8 +263,54 @@ def run_training(
         report=report,
         stop=stop,
         device=device,
+        start=start,
+        until=until,
     )
     return model, trained
+
+
+def run_stacked(
+    specs: Sequence[TrainSpec],
+    corpora: Sequence[Corpus],
+    checkpoints: Checkpoints | None,
+    report: Callable[[Progress], None] | None,
+    stop: Callable[[], bool] | None = None,
+) -> tuple[list[nn.Module], tuple[Trained | DivergedError, ...]]:
+    """Train the models of ``specs`` as stacked parameters; runs that read the same read it once."""
+    read: dict[str, TokenStream] = {}
+    streams = []
+    for spec, corpus in zip(specs, corpora, strict=True):
+        treatments = TypeAdapter(tuple[Treated, ...]).dump_python(spec.treatments, mode="json")
+        facts = {"corpus": spec.corpus, "seed": spec.seed, "rows": spec.rows, "by": treatments}
+        name = _hash(facts)
+        if name not in read:
+            read[name] = treated_stream(spec, corpus)
+        streams.append(read[name])
+    models = [untrained(spec, corpus) for spec, corpus in zip(specs, corpora, strict=True)]
+    outcomes = train_replicas(
+        models,
+        streams,
+        [spec.train for spec in specs],
+        checkpoints=checkpoints,
+        report=report,
+        stop=stop,
+        device=torch.device(specs[0].device),
+    )
+    return models, outcomes
+
+
+def stacked(specs: Sequence[TrainSpec], threads: int) -> tuple[TrainSpec, ...]:
+    """``specs`` as runs that are trained together, on ``threads`` threads."""
+    name = _hash({"stack": sorted(spec.name for spec in specs), "threads": threads})
+    return tuple(replace(spec, stack=name, threads=threads) for spec in specs)
+
+
+def treated_stream(spec: TrainSpec, corpus: Corpus) -> TokenStream:
+    """What the run of ``spec`` reads."""
+    stream = spec.stream(corpus)
+    for treated in spec.treatments:
+        stream = treated.apply(stream)
+    return stream
 
 
 def untrained(spec: TrainSpec, corpus: Corpus) -> nn.Module:

@@ -69,7 +69,7 @@ def _question(
     )
     doses = dose_of_document[stream.overlay.documents]
     steps = stream.overlay.rows // spec.train.batch
-    done = (steps < step) & ~np.isin(steps, list(left_out))
+    done = (steps >= _since(spec, treated)) & (steps < step) & ~np.isin(steps, list(left_out))
     found = []
     for dose in sorted({item.dose for item in items}):
         seen = steps[done & (doses == dose)] + 1
@@ -84,3 +84,11 @@ def _question(
             )
         )
     return QuestionSeen(question=treated.question, method=treated.method, doses=tuple(found))
+
+
+def _since(spec: TrainSpec, treated: Treated) -> int:
+    """The step from which the run, or one that it forks from, reads the insertions."""
+    if spec.fork is None:
+        return 0
+    parent = spec.fork.parent
+    return _since(parent, treated) if treated in parent.treatments else spec.fork.step

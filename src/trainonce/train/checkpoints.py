@@ -18,8 +18,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 _MANIFEST = "manifest.json"
-_TENSORS = "state.safetensors"
+TENSORS = "state.safetensors"
+"""The file of a checkpoint that holds its tensors."""
+
 _FACTS = "state.json"
+
+
+_TIMES_THE_COST = 20
 
 
 class CheckpointError(ValueError):
@@ -77,11 +82,11 @@ def saving(folder: Path, size: int) -> Iterator[None]:
 def _write(temporary: Path, state: State) -> None:
     temporary.mkdir(parents=True)
     tensors = {name: tensor.detach().contiguous() for name, tensor in state.tensors.items()}
-    save_file(tensors, temporary / _TENSORS)
+    save_file(tensors, temporary / TENSORS)
     (temporary / _FACTS).write_text(json.dumps(dict(state.facts), sort_keys=True))
-    sums = {name: checksum(temporary / name) for name in (_TENSORS, _FACTS)}
+    sums = {name: checksum(temporary / name) for name in (TENSORS, _FACTS)}
     (temporary / _MANIFEST).write_text(json.dumps(sums, sort_keys=True))
-    for name in (_TENSORS, _FACTS, _MANIFEST):
+    for name in (TENSORS, _FACTS, _MANIFEST):
         _flush(temporary / name)
 
 
@@ -96,7 +101,7 @@ def load(folder: Path) -> State:
         for name, expected in sums.items():
             if checksum(folder / name) != expected:
                 raise CheckpointError(f"{folder / name} is damaged: its checksum does not match")
-        return State(load_file(folder / _TENSORS), json.loads((folder / _FACTS).read_text()))
+        return State(load_file(folder / TENSORS), json.loads((folder / _FACTS).read_text()))
     except CheckpointError:
         raise
     except (OSError, ValueError, AttributeError) as error:  # missing, or no longer JSON
@@ -105,7 +110,7 @@ def load(folder: Path) -> State:
 
 def is_checkpoint(folder: Path) -> bool:
     """Whether ``folder`` is one that `save` wrote, whole or not."""
-    return (folder / _MANIFEST).is_file() or (folder / _TENSORS).is_file()
+    return (folder / _MANIFEST).is_file() or (folder / TENSORS).is_file()
 
 
 def peek(folder: Path) -> dict[str, Any]:
@@ -138,9 +143,19 @@ class Checkpoints:
     steps: int | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
-    def due(self, step: int, seconds: float) -> bool:
-        """Whether to save after ``step`` steps and ``seconds`` after the last checkpoint."""
-        return seconds > self.seconds if self.steps is None else step % self.steps == 0
+    def due(self, step: int, seconds: float, cost: float = 0.0) -> bool:
+        """Whether to save after ``step`` steps.
+
+        Where the interval is one of seconds, saving takes no more than a twentieth of the run.
+
+        Args:
+            step: steps done.
+            seconds: since the last checkpoint.
+            cost: seconds that saving it took.
+        """
+        if self.steps is not None:
+            return step % self.steps == 0
+        return seconds > max(self.seconds, _TIMES_THE_COST * cost)
 
     def save(self, step: int, state: State) -> None:
         """Save the state after ``step`` updates and drop what is older than needed.

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from trainonce.stream.stream import TokenStream
-from trainonce.train.checkpoints import Checkpoints
+from trainonce.train.checkpoints import Checkpoints, State
 from trainonce.train.clock import Clock, Progress
 from trainonce.train.guard import finite, look, look_due
 from trainonce.train.precision import Precision
@@ -51,6 +51,8 @@ def train(
     stop: Callable[[], bool] | None = None,
     device: torch.device | None = None,
     optimizer: Optimizer | None = None,
+    start: State | None = None,
+    until: int | None = None,
 ) -> Trained:
     """Train ``model`` in place on ``stream``, going on from the newest checkpoint.
 
@@ -67,6 +69,10 @@ def train(
         device: where it runs; the CPU when left out.
         optimizer: of the model's parameters, its learning rates being the schedule's peaks;
             AdamW with the numbers of ``settings`` when left out.
+        start: where to begin without a checkpoint: an earlier state of this run, or the state of a
+            run that it forks from. It begins untrained when left out.
+        until: the step to end at; the last one when left out. The state there is saved, and a run
+            that goes on from it ends with the same bits.
 
     Raises:
         DivergedError: when the loss is not finite or grows, see `trainonce.train.guard`; the last
@@ -78,28 +84,35 @@ def train(
     model.to(device).train()
     optimizer = optimizer or adamw(model.named_parameters(), settings.optimizer)
     run = begin(model, optimizer, settings.steps, device)
-    if checkpoints and (state := checkpoints.newest()):
+    if state := (checkpoints.newest() if checkpoints else None) or start:
         restore(run, state)
     vocabulary = stream.corpus.tokenizer.size
-    clock = Clock(settings.steps, settings.batch * stream.sequence, run.step)
-    saved, looked = time.monotonic(), run.step
-    while run.step < settings.steps:
-        if settings.on_nan is OnNan.REWIND and run.step % settings.rewind_steps == 0:
+    end = settings.steps if until is None else until
+    clock = Clock(end, settings.batch * stream.sequence, run.step)
+    saved, cost, looked = time.monotonic(), 0.0, run.step
+    while run.step < end:
+        if settings.on_nan is OnNan.REWIND and (
+            run.anchor is None or run.step % settings.rewind_steps == 0
+        ):
             drop_anchor(run)
         update(run, stream, settings)
         if report and clock.due(run.step):
             report(clock.progress(run.step, float(run.losses[run.step - 1])))
-        if look_due(run, settings):
+        if look_due(run, settings) or run.step == end:
             look(run, looked, settings.on_nan, vocabulary)
             looked = run.step
-        if looked < run.step or run.step == settings.steps:
+        if looked < run.step or run.step == end:
             continue
         stopping = stop is not None and stop()
-        if checkpoints and (stopping or checkpoints.due(run.step, time.monotonic() - saved)):
+        now = time.monotonic()
+        if checkpoints and (stopping or checkpoints.due(run.step, now - saved, cost)):
             checkpoints.save(run.step, capture(run))
             saved = time.monotonic()
+            cost = saved - now
         if stopping:
             raise StoppedError(f"stopped after step {run.step} of {settings.steps}")
+    if checkpoints and until is not None:
+        checkpoints.save(run.step, capture(run))
     model.eval()
     return Trained(run.losses.cpu().numpy(), tuple(run.left_out))
 

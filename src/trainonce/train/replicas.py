@@ -72,6 +72,7 @@ def train_replicas(
         step = _restore(state, stacked, learner.state, losses_SR)
     first, start = step, time.monotonic()
     saved = told = start
+    cost = 0.0
     while step < steps:
         tokens_RBT = _read(streams, step, settings[0].batch).to(device)
         losses_SR[step] = learner.update(tokens_RBT[..., :-1], tokens_RBT[..., 1:], step)
@@ -87,9 +88,10 @@ def train_replicas(
             if not latest_R.isfinite().any():
                 break  # none is left that could still end well
         stopping = stop is not None and step < steps and stop()
-        if checkpoints and (stopping or checkpoints.due(step, now - saved)):
+        if checkpoints and (stopping or checkpoints.due(step, now - saved, cost)):
             checkpoints.save(step, _state(step, stacked, learner.state, losses_SR))
             saved = time.monotonic()
+            cost = saved - now
         if stopping:
             raise StoppedError(f"stopped after step {step} of {steps}")
     for model, tensors in zip(models, unstack(stacked), strict=True):

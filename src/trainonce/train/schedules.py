@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -11,11 +12,13 @@ class WarmupStableDecay:
     """Linear warm-up, a constant stretch, linear decay (Hu et al. 2024, arXiv 2404.06395).
 
     Attributes:
+        name: tells it from the others where it is written down.
         warmup: share of the run spent warming up.
         decay: share of the run spent decaying.
         floor: factor that the decay ends at.
     """
 
+    name: Literal["wsd"] = "wsd"
     warmup: float = 0.05
     decay: float = 0.25
     floor: float = 0.0
@@ -31,6 +34,7 @@ class WarmupStableDecay:
 class Cosine:
     """Linear warm-up, then half a cosine down to the floor (Loshchilov and Hutter, 1608.03983)."""
 
+    name: Literal["cosine"] = "cosine"
     warmup: float = 0.05
     floor: float = 0.1
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from trainonce.train.checkpoints import State
+
+MODEL = "model."
+"""What the names of the model's tensors begin with in a state."""
 
 
 @dataclass(kw_only=True)
@@ -30,6 +33,8 @@ class RunState:
         left_out: steps whose update was left out, in ascending order.
         rewinds: how often the run went back to ``anchor``.
         anchor: the state that a rewind goes back to; None where the settings want none.
+        peaks: the learning rate that each of the optimizer's groups was given.
+        given: all numbers that each group was given.
     """
 
     model: nn.Module
@@ -42,9 +47,11 @@ class RunState:
     rewinds: int = 0
     anchor: State | None = None
     peaks: list[float] = field(init=False)
+    given: list[dict[str, Any]] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Remember the peak learning rates before the schedule writes others."""
+        """Remember the numbers that the optimizer was given, before anything writes others."""
+        self.given = _numbers(self.optimizer.param_groups)
         self.peaks = [float(group["lr"]) for group in self.optimizer.param_groups]
 
 
@@ -71,17 +78,32 @@ def capture(run: RunState) -> State:
 
 
 def restore(run: RunState, state: State) -> None:
-    """Bring ``run`` to what `capture` gave."""
+    """Bring ``run`` to what `capture` gave: of this run, or of one that it forks from.
+
+    A fork keeps its own length and each number that its optimizer was given another value of
+    (weight decay, betas); all that the other run's optimizer has gathered comes with the state.
+    """
     _restore_core(run, state)
     run.step = int(state.facts["step"])
-    run.losses.copy_(state.tensors["losses"])
-    run.norms.copy_(state.tensors["norms"])
+    run.losses[: run.step] = state.tensors["losses"][: run.step].to(run.device)
+    run.norms[: run.step] = state.tensors["norms"][: run.step].to(run.device)
     run.left_out = list(state.facts["left_out"])
     run.rewinds = int(state.facts["rewinds"])
     run.anchor = None
     if "anchor" in state.facts:
-        tensors = _below("anchor", state.tensors)
+        tensors = _below("anchor.", state.tensors)
         run.anchor = State(tensors, dict(state.facts["anchor"]))
+
+
+def reseeded(state: State, seed: int) -> State:
+    """``state`` with its generators begun anew: what comes after draws by ``seed``."""
+    generators = {
+        name: torch.Generator("cuda" if name.endswith("cuda") else "cpu").manual_seed(seed)
+        for name in ("generator", "generator_cuda")
+        if name in state.tensors
+    }
+    drawn = {name: generator.get_state() for name, generator in generators.items()}
+    return State({**state.tensors, **drawn}, state.facts)
 
 
 def drop_anchor(run: RunState) -> None:
@@ -107,7 +129,7 @@ def rewind(run: RunState) -> None:
 
 def _core(run: RunState) -> State:
     """What a rewind takes back: model, optimizer and generators."""
-    tensors = {f"model.{name}": value for name, value in _own_tensors(run.model).items()}
+    tensors = {f"{MODEL}{name}": value for name, value in _own_tensors(run.model).items()}
     described = run.optimizer.state_dict()
     numbers: dict[str, dict[str, Any]] = {}
     for index, entries in described["state"].items():
@@ -116,27 +138,37 @@ def _core(run: RunState) -> State:
                 tensors[f"optimizer.{index}.{name}"] = value
             else:
                 numbers.setdefault(str(index), {})[name] = value
-    groups = [
-        {name: value for name, value in group.items() if type(value) in (int, float, bool)}
-        for group in described["param_groups"]
-    ]
+    groups = _numbers(described["param_groups"])
     tensors["generator"] = torch.get_rng_state()
     if run.device.type == "cuda":
         tensors["generator_cuda"] = torch.cuda.get_rng_state(run.device)
-    return State(tensors, {"step": run.step, "optimizer": numbers, "groups": groups})
+    facts = {"step": run.step, "optimizer": numbers, "groups": groups, "given": run.given}
+    return State(tensors, facts)
+
+
+def _numbers(groups: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {name: value for name, value in group.items() if type(value) in (int, float, bool)}
+        for group in groups
+    ]
 
 
 def _restore_core(run: RunState, state: State) -> None:
-    load_weights(run.model, _below("model", state.tensors))
+    load_weights(run.model, model_weights(state))
     # Copies: an optimizer writes into the tensors that it is given, and an anchor must stay.
     entries: dict[int, dict[str, Any]] = {}
-    for name, tensor in _below("optimizer", state.tensors).items():
+    for name, tensor in _below("optimizer.", state.tensors).items():
         index, _, entry = name.partition(".")
         entries.setdefault(int(index), {})[entry] = tensor.clone()
     for index, numbers in state.facts["optimizer"].items():
         entries.setdefault(int(index), {}).update(numbers)
     fresh = run.optimizer.state_dict()["param_groups"]
-    groups = [{**own, **saved} for own, saved in zip(fresh, state.facts["groups"], strict=True)]
+    groups = [
+        {**own, **{name: value for name, value in saved.items() if given[name] == before[name]}}
+        for own, saved, given, before in zip(
+            fresh, state.facts["groups"], run.given, state.facts["given"], strict=True
+        )
+    ]
     run.optimizer.load_state_dict({"state": entries, "param_groups": groups})
     torch.set_rng_state(state.tensors["generator"])
     if run.device.type == "cuda":
@@ -144,13 +176,17 @@ def _restore_core(run: RunState, state: State) -> None:
 
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    start = f"{prefix}."
-    return {name[len(start) :]: t for name, t in tensors.items() if name.startswith(start)}
+    return {name[len(prefix) :]: t for name, t in tensors.items() if name.startswith(prefix)}
 
 
 def weights(model: nn.Module) -> dict[str, Tensor]:
     """The model's tensors by name, on the CPU, shared ones once: what is saved of it."""
     return {name: tensor.detach().cpu() for name, tensor in _own_tensors(model).items()}
+
+
+def model_weights(state: State) -> dict[str, Tensor]:
+    """The weights in a state that `capture` gave, by the names that `load_weights` takes."""
+    return _below(MODEL, state.tensors)
 
 
 def load_weights(model: nn.Module, tensors: dict[str, Tensor]) -> None:

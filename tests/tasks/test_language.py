@@ -1,0 +1,58 @@
+"""Specs: what is written down for a worker is the job that was planned."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from pydantic import TypeAdapter
+
+from trainonce.models.decoder import DecoderSettings
+from trainonce.tasks.language import Fork, MeasureSpec, Spec, StateSpec, TrainSpec, Treated, stacked
+from trainonce.train.precision import Precision
+from trainonce.train.schedules import Cosine, WarmupStableDecay
+from trainonce.train.settings import AdamWSettings, OnNan, TrainSettings
+
+TREATED = Treated(question="q", method="memorization", version=1, settings={"doses": [0, 2]})
+RUN = TrainSpec(corpus="c", sequence=8, model="nano", train=TrainSettings(steps=9, batch=2), seed=1)
+RUNS = {
+    "plain": RUN,
+    "cosine": replace(RUN, train=replace(RUN.train, schedule=Cosine(warmup=0.1, floor=0.0))),
+    "wsd": replace(RUN, train=replace(RUN.train, schedule=WarmupStableDecay(warmup=0, floor=0.1))),
+    "numbers": replace(
+        RUN,
+        model=DecoderSettings(width=8, layers=1, heads=2),
+        train=replace(
+            RUN.train,
+            precision=Precision.BFLOAT16,
+            on_nan=OnNan.SKIP,
+            optimizer=AdamWSettings(lr=1.0, betas=(0.0, 0.5)),
+        ),
+    ),
+    "treated": replace(RUN, treatments=(TREATED, replace(TREATED, window=(0.25, 1)))),
+    "fork": replace(RUN, fork=Fork(replace(RUN, fork=Fork(RUN, 3)), 5)),
+    "stacked": stacked([RUN, replace(RUN, seed=2)], threads=2)[1],
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_spec_read_back_is_the_same_job(name: str) -> None:
+    run = RUNS[name]
+    specs: list[Spec] = [
+        run,
+        StateSpec(trained=run, step=6),
+        MeasureSpec(trained=run, probe="completion", version=1, treated=TREATED),
+        MeasureSpec(trained=run, probe="heldout_loss", version=1, step=6),
+    ]
+    for spec in specs:
+        text = json.dumps(TypeAdapter(type(spec)).dump_python(spec, mode="json"))
+        again: Spec = TypeAdapter(Spec).validate_python(json.loads(text))
+        assert again == spec
+        assert again.key == spec.key
+
+
+def test_keys_differ_where_jobs_do() -> None:
+    keys = {run.key for run in RUNS.values()}
+    assert len(keys) == len(RUNS)
+    assert {RUNS["stacked"].name} == {replace(RUN, seed=2).name}
