@@ -26,6 +26,7 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 
+from trainonce.stream.base import Contiguous
 from trainonce.stream.overlay import Overlay, Pool
 from trainonce.stream.reading import read_rows
 from trainonce.stream.runs import windows
@@ -172,7 +173,7 @@ def plain_int64(base: npt.NDArray[np.uint16]) -> Side:
 
 
 def through(base: npt.NDArray[np.uint16], overlay: Overlay, dtype: type = np.uint16) -> Side:
-    return lambda rows: read_rows(base, rows * WIDTH, WIDTH, overlay, rows, dtype)
+    return lambda rows: read_rows(Contiguous(base), rows * WIDTH, WIDTH, overlay, rows, dtype)
 
 
 def in_numpy(base: npt.NDArray[np.uint16], overlay: Overlay) -> Side:

@@ -44,7 +44,13 @@ def planned(tmp_path: Path, home: Path, corpus: Path, *questions: str, **changes
     return plan(load(file), home)
 
 
-HEAD_VALUES = {"batch": "4", "allow_changed": "20%", "length": "160 steps", "seeds": "[1, 2]"}
+HEAD_VALUES = {
+    "sequence": "64",
+    "batch": "4",
+    "allow_changed": "20%",
+    "length": "160 steps",
+    "seeds": "[1, 2]",
+}
 
 
 def keys(found: Plan, role: Role) -> set[str]:
@@ -242,6 +248,16 @@ def test_what_changes_a_result_is_in_every_key(
     plain = planned(tmp_path, home, documents_file, MEMORY)
     other = planned(tmp_path, home, documents_file, MEMORY, batch=f"4\n  {line}")
     assert not {job.key for job in plain.jobs} & {job.key for job in other.jobs}
+
+
+def test_what_a_token_attends_to_is_in_every_key_unless_it_is_what_it_was_before(
+    tmp_path: Path, home: Path, documents_file: Path
+) -> None:
+    plain = planned(tmp_path, home, documents_file, MEMORY)
+    across = planned(tmp_path, home, documents_file, MEMORY, sequence="64, attention: across")
+    within = planned(tmp_path, home, documents_file, MEMORY, sequence="64, attention: within")
+    assert across.hash == plain.hash
+    assert not {job.key for job in plain.jobs} & {job.key for job in within.jobs}
 
 
 def test_the_detectable_effect_is_found_with_the_power_it_says() -> None:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainonce.stream import reading
+from trainonce.stream.base import Contiguous
 from trainonce.stream.overlay import Overlay, Pool
 from trainonce.stream.reading import read_rows
 
@@ -62,7 +63,7 @@ def test_compiled_reading_is_reading_in_numpy(
         [[1], [2, 3], list(range(10, 20)), [7] * 9],
     )
     from_where = array(*(starts.randint(0, len(base) - WIDTH) for _ in rows))
-    arguments = (base, from_where, WIDTH, overlay, gap * array(*rows), np.int64)
+    arguments = (Contiguous(base), from_where, WIDTH, overlay, gap * array(*rows), np.int64)
     expected = read_rows(*arguments)
     found = compiled(*arguments)
     assert found.dtype == expected.dtype == np.int64
@@ -73,15 +74,15 @@ def test_what_lies_outside_is_refused_by_both() -> None:
     overlay = Overlay().add(array(0), array(35), array(0), [[1] * 6])
     for read in (read_rows, compiled):
         with pytest.raises(ValueError, match="ends at token 41 of sequences of 40"):
-            read(BASE, array(0), WIDTH, overlay, array(0), np.int64)
+            read(Contiguous(BASE), array(0), WIDTH, overlay, array(0), np.int64)
         with pytest.raises(IndexError):
-            read(BASE, array(len(BASE) - WIDTH), WIDTH + 1, overlay, array(0), np.int64)
+            read(Contiguous(BASE), array(len(BASE) - WIDTH), WIDTH + 1, overlay, array(0), np.int64)
 
 
 def test_a_pool_with_gaps_is_no_block_of_memory() -> None:
     spread = Pool(np.arange(20, dtype=np.uint16)[::2], array(0, 3, 10))
     overlay = Overlay().add(array(0, 0), array(1, 20), array(0, 1), spread)
-    found = compiled(BASE, array(0), WIDTH, overlay, array(0), np.int64)
+    found = compiled(Contiguous(BASE), array(0), WIDTH, overlay, array(0), np.int64)
     assert found[0, :5].tolist() == [1000, 0, 2, 4, 1004]
     assert found[0, 20:28].tolist() == [6, 8, 10, 12, 14, 16, 18, 1027]
 
@@ -96,7 +97,7 @@ def test_without_numba_many_insertions_are_read_too(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "trainonce.stream.compiled", None)
     monkeypatch.delattr("trainonce.stream.compiled", raising=False)
     reading._compiled.cache_clear()
-    found = read_rows(BASE, array(0), WIDTH, many_insertions(), array(7), np.int64)
+    found = read_rows(Contiguous(BASE), array(0), WIDTH, many_insertions(), array(7), np.int64)
     assert reading._compiled() is None
     assert found[0, 4:8].tolist() == [1004, 3, 4, 1007]
 
@@ -110,14 +111,14 @@ def test_numba_is_loaded_for_many_insertions_only(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(reading, "_compiled", load)
     few = Overlay().add(array(7), array(5), array(0), [[3, 4]])
-    read_rows(BASE, array(0), WIDTH, few, array(7), np.int64)
+    read_rows(Contiguous(BASE), array(0), WIDTH, few, array(7), np.int64)
     with pytest.raises(LoadedError):
-        read_rows(BASE, array(0), WIDTH, many_insertions(), array(7), np.int64)
+        read_rows(Contiguous(BASE), array(0), WIDTH, many_insertions(), array(7), np.int64)
 
 
 def test_foreign_byte_order_is_left_to_numpy() -> None:
     swapped = BASE.astype(BASE.dtype.newbyteorder())
-    found = read_rows(swapped, array(0), WIDTH, many_insertions(), array(7), np.int64)
+    found = read_rows(Contiguous(swapped), array(0), WIDTH, many_insertions(), array(7), np.int64)
     assert found[0, 4:8].tolist() == [1004, 3, 4, 1007]
 
 

@@ -98,7 +98,7 @@ def _one_run_a_question(study: StudyDefinition, jobs: Sequence[Job]) -> float:
 
 def _corpus(study: StudyDefinition, home: Path, progress: Progress | None) -> Corpus:
     data = study.recipe.data
-    place = ("recipe", "data", "corpus")
+    place: tuple[str, ...] = ("recipe", "data", "corpus")
     try:
         corpus = prepare(data, home, progress)
     except CorpusError as error:
@@ -106,12 +106,19 @@ def _corpus(study: StudyDefinition, home: Path, progress: Progress | None) -> Co
     except TokenizerError as error:
         place = ("recipe", "data", "tokenizer")
         raise StudyError([study.document.problem(place, data.tokenizer, str(error))]) from None
-    if len(corpus.train.tokens) <= data.sequence:
+    if len(corpus.train) <= data.sequence:
         right = f"the corpus has fewer training tokens than one sequence of {data.sequence}"
         raise StudyError([study.document.problem(place, data.corpus.name, right)])
     if len(corpus.blocks("heldout", data.sequence)) < 2 * len(placebo().treatment.doses):
         right = "too few held-out tokens to measure on; give more text or a larger `heldout`"
         raise StudyError([study.document.problem(place, data.corpus.name, right)])
+    if study.recipe.attention == "within" and corpus.unclosed:
+        right = (
+            f"across: {corpus.unclosed} documents of this corpus do not end with its end-of-text "
+            f"token {corpus.tokenizer.end_of_text}, so that a sequence does not tell where they end"
+        )
+        place = ("recipe", "data", "attention")
+        raise StudyError([study.document.problem(place, "within", right)])
     return corpus
 
 
@@ -155,6 +162,7 @@ def _train_spec(study: StudyDefinition, corpus: Corpus, seed: int, home: Path) -
         seed=seed,
         device=device.type,
         threads=_threads(study, model, corpus, runs),
+        attention=recipe.attention,
     )
 
 
@@ -178,9 +186,11 @@ def _threads(
     study: StudyDefinition, model: str | DecoderSettings, corpus: Corpus, runs: int
 ) -> int:
     """One thread for small models, which more threads slow down; else the cores shared out."""
+    within = study.recipe.attention == "within"
     try:
         with torch.device("meta"):
-            size = parameters(shape(model, corpus.tokenizer.size))
+            boundary = corpus.tokenizer.end_of_text if within else None
+            size = parameters(shape(model, corpus.tokenizer.size, boundary))
     except ModelError as error:
         raise _model_problem(study, error) from None
     if size < _ONE_THREAD_PARAMETERS:

@@ -15,24 +15,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from trainonce.stream.base import Base, Contiguous
 from trainonce.stream.overlay import Overlay
-from trainonce.stream.runs import windows
 
 _COMPILED_FROM = 2**16
 
 
 def read_rows(
-    base: npt.NDArray[Any],
+    base: Base,
     starts: npt.NDArray[np.int64],
     width: int,
     overlay: Overlay,
     rows: npt.NDArray[np.int64],
     dtype: npt.DTypeLike,
 ) -> npt.NDArray[Any]:
-    """``base[starts[i]:][:width]`` with the insertions of ``rows[i]``, for every ``i``.
+    """``width`` tokens from ``starts[i]`` on with the insertions of ``rows[i]``, for every ``i``.
 
     Args:
-        base: ``(tokens,)``, of any integer type; may be a memory map.
+        base: the tokens, of any integer type.
         starts: ``(B,)``.
         width: tokens a row.
         overlay: the insertions.
@@ -46,15 +46,19 @@ def read_rows(
         IndexError: when a row reaches beyond ``base``.
         ValueError: when an insertion reaches beyond ``width`` tokens.
     """
-    compiled = _compiled() if len(overlay) >= _COMPILED_FROM and base.dtype.isnative else None
-    if compiled is None:
-        tokens = windows(base, width)[starts].view(base.dtype).reshape(-1, width)
+    large = len(overlay) >= _COMPILED_FROM
+    if (
+        not isinstance(base, Contiguous)
+        or not (large and base.tokens.dtype.isnative)
+        or (compiled := _compiled()) is None
+    ):
+        tokens = base.take(starts, width)
         overlay.apply(rows, tokens)
         return tokens.astype(dtype, copy=False)
     overlay.refuse_longer(width)
     out: npt.NDArray[Any] = np.empty((len(rows), width), dtype=dtype)
     compiled(
-        np.asarray(base),
+        np.asarray(base.tokens),
         starts,
         rows,
         overlay.rows,

@@ -71,7 +71,7 @@ class TokenStream:
     def read(self, positions: npt.ArrayLike) -> npt.NDArray[np.int64]:
         """The sequences at ``positions`` ``(B,)``, each with the token after it: ``(B, T + 1)``."""
         rows = np.asarray(positions, dtype=np.int64)
-        base = self.corpus.train.tokens
+        base = self.corpus.train
         sequences = (len(base) - 1) // self.sequence
         starts = sequence_order(self.seed, sequences, rows) * self.sequence
         return read_rows(base, starts, self.sequence + 1, self.overlay, rows, np.int64)

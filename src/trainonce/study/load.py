@@ -8,7 +8,7 @@ import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
@@ -37,6 +37,7 @@ class Recipe:
     """
 
     data: DataSettings
+    attention: Literal["across", "within"]
     model: str | DecoderSettings
     optimizer: AdamWSettings
     schedule: Schedule
@@ -271,6 +272,7 @@ def _recipe(document: Document, keys: RecipeKeys) -> Recipe:
             sequence=keys.data.sequence,
             heldout=keys.data.heldout,
         ),
+        attention=keys.data.attention,
         model=(
             model
             if isinstance(model := keys.model.resolved(), DecoderSettings)

@@ -41,6 +41,8 @@ class CorpusKeys(_Strict):
     name: str
     field: str = "text"
     split: str = "train"
+    end: Annotated[int, Field(ge=0)] | None = None
+    dtype: Literal["uint16", "uint32"] | None = None
 
     @field_validator("name")
     @classmethod
@@ -48,8 +50,9 @@ class CorpusKeys(_Strict):
         if name == "stdlib":
             return name
         local = (Path((info.context or {}).get("folder", ".")) / Path(name).expanduser()).resolve()
-        if local.exists():
-            return str(local)
+        for found in (local, local.with_name(f"{local.name}.idx")):
+            if found.exists():
+                return str(found)
         if looks_like_a_path(name):
             raise ValueError("there is no such file or folder")
         return name
@@ -69,6 +72,7 @@ class DataKeys(_Strict):
     tokenizer: Annotated[TokenizerKeys, _named("name")] = TokenizerKeys()
     sequence: Annotated[int, Field(ge=8, le=1_048_576)] = 128
     heldout: Share = 0.1
+    attention: Literal["across", "within"] = "across"
 
     @field_validator("heldout")
     @classmethod

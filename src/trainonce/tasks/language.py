@@ -33,6 +33,8 @@ from trainonce.train.settings import TrainSettings
 from trainonce.train.state import reseeded
 
 HELDOUT_PROBE = "heldout_loss"
+_LATER: Mapping[str, Any] = {"attention": "across"}
+"""Fields that came later, with what all runs did before: left out of a key where they say that."""
 ENGINE = 1
 """Raised when the same spec gives other bits than before, so that no cached job is reused."""
 
@@ -94,6 +96,8 @@ class TrainSpec:
         treatments: what is inserted, by question id.
         device: ``cpu`` or ``cuda``.
         threads: threads of the matrix products; other numbers give other last bits.
+        attention: whether a token attends ``across`` the documents packed in its sequence, or
+            ``within`` its own only.
         fork: the run that it leaves, None for one that begins at step 0. Its own numbers hold from
             there on; what it reads is laid out as that run's.
         stack: names the runs that it is trained with as stacked parameters (see `stacked`), which
@@ -110,6 +114,7 @@ class TrainSpec:
     treatments: tuple[Treated, ...] = ()
     device: str = "cpu"
     threads: int = 1
+    attention: Literal["across", "within"] = "across"
     fork: Fork | None = None
     stack: str | None = None
 
@@ -310,12 +315,17 @@ def treated_stream(spec: TrainSpec, corpus: Corpus) -> TokenStream:
 
 def untrained(spec: TrainSpec, corpus: Corpus) -> nn.Module:
     """The model of ``spec`` before its first step."""
-    return build(spec.model, corpus.tokenizer.size, stable_hash(spec.seed, "weights", bits=63))
+    seed = stable_hash(spec.seed, "weights", bits=63)
+    return build(spec.model, corpus.tokenizer.size, seed, _boundary(spec, corpus))
 
 
 def shell(spec: TrainSpec, corpus: Corpus) -> nn.Module:
     """A module of the shape of ``spec``'s model, for the weights of a trained one."""
-    return shape(spec.model, corpus.tokenizer.size)
+    return shape(spec.model, corpus.tokenizer.size, _boundary(spec, corpus))
+
+
+def _boundary(spec: TrainSpec, corpus: Corpus) -> int | None:
+    return corpus.tokenizer.end_of_text if spec.attention == "within" else None
 
 
 def run_measurement(
@@ -373,6 +383,8 @@ def _by_content(value: Any) -> Any:
             plain["settings"] = {**plain["settings"], **plain["files"]}
         if plain.get("model_files"):
             plain["model"] = plain["model_files"]
+        if plain.get("kind") == "train":
+            plain = {k: v for k, v in plain.items() if k not in _LATER or v != _LATER[k]}
         return plain
     if isinstance(value, (list, tuple)):
         return [_by_content(inner) for inner in value]
