@@ -138,6 +138,8 @@ def _train_spec(study: StudyDefinition, corpus: Corpus, seed: int, home: Path) -
         seed=seed,
         device=device.type,
         threads=_threads(study, model, corpus, runs),
+        processes=recipe.processes,
+        recompute=recipe.recompute,
     )
 
 
@@ -168,7 +170,8 @@ def _threads(
         raise _model_problem(study, error) from None
     if size < _ONE_THREAD_PARAMETERS:
         return 1
-    return max(1, (os.cpu_count() or 1) // runs)
+    processes = study.recipe.processes.count if study.recipe.processes else 1
+    return max(1, (os.cpu_count() or 1) // (runs * processes))
 
 
 def _seed_jobs(

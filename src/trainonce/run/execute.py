@@ -15,6 +15,7 @@ import torch
 from pydantic import TypeAdapter
 
 from trainonce.run.cache import JobCache
+from trainonce.run.launch import launch
 from trainonce.stream.corpus import Corpus
 from trainonce.tasks.language import (
     MeasureSpec,
@@ -27,8 +28,9 @@ from trainonce.tasks.language import (
 from trainonce.train.checkpoints import Checkpoints
 from trainonce.train.clock import Progress
 from trainonce.train.loop import StoppedError
+from trainonce.train.processes import ALONE, Processes
 from trainonce.train.settings import CheckpointSettings
-from trainonce.train.state import load_weights, weights
+from trainonce.train.state import load_weights
 
 CHECKPOINT_SECONDS = "TRAINONCE_CHECKPOINT_SECONDS"
 
@@ -59,13 +61,13 @@ def execute(
     with _held(cache.lock(spec.key), stop):
         if cache.done(spec.key):
             return
-        torch.set_num_threads(_threads(spec))
-        start = time.monotonic()
-        if isinstance(spec, TrainSpec):
-            checkpoints = _checkpoints(spec, cache, settings or CheckpointSettings())
-            _train(spec, cache, checkpoints, report, stop, start)
+        settings = settings or CheckpointSettings()
+        if isinstance(spec, MeasureSpec):
+            _measure(spec, cache, stop)
+        elif spec.processes:
+            launch(spec, cache, settings, report, stop)
         else:
-            _measure(spec, cache, stop, start)
+            train_job(spec, cache, settings, report, stop)
 
 
 @contextmanager
@@ -95,25 +97,34 @@ def _checkpoints(spec: TrainSpec, cache: JobCache, settings: CheckpointSettings)
     )
 
 
-def _threads(spec: Spec) -> int:
-    return spec.trained.threads if isinstance(spec, MeasureSpec) else spec.threads
-
-
-def _train(
+def train_job(
     spec: TrainSpec,
     cache: JobCache,
-    checkpoints: Checkpoints,
+    settings: CheckpointSettings,
     report: Callable[[Progress], None],
     stop: Callable[[], bool],
-    start: float,
+    processes: Processes = ALONE,
 ) -> None:
-    model, trained = run_training(spec, _corpus(spec, cache), checkpoints, report, stop)
+    """Train the model of ``spec`` and keep it; each of the ``processes`` calls this.
+
+    Raises:
+        StoppedError: when ``stop`` said so.
+        DivergedError: as `trainonce.train.loop.train`.
+        SaveError: when a checkpoint or the result cannot be written.
+    """
+    start = time.monotonic()
+    torch.set_num_threads(spec.threads)
+    checkpoints = _checkpoints(spec, cache, settings)
+    model, trained = run_training(spec, _corpus(spec, cache), checkpoints, report, stop, processes)
     left_out = [step + 1 for step in trained.left_out]
+    weights = processes.weights(model)
     facts = {**_facts(start), "left_out": left_out}
-    cache.finish_training(spec, weights(model), trained.losses, facts)
+    processes.once(lambda: cache.finish_training(spec, weights, trained.losses, facts))
 
 
-def _measure(spec: MeasureSpec, cache: JobCache, stop: Callable[[], bool], start: float) -> None:
+def _measure(spec: MeasureSpec, cache: JobCache, stop: Callable[[], bool]) -> None:
+    start = time.monotonic()
+    torch.set_num_threads(spec.trained.threads)
     corpus = _corpus(spec.trained, cache)
     model = shell(spec.trained, corpus)
     load_weights(model, cache.weights(spec.trained.key))

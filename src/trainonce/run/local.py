@@ -104,4 +104,5 @@ def _pool_size(plan: Plan) -> int:
     trains = [job.spec for job in plan.jobs if isinstance(job.spec, TrainSpec)]
     if any(spec.device != "cpu" for spec in trains):
         return 1
-    return max(1, (os.cpu_count() or 1) // max(spec.threads for spec in trains))
+    busy = max(spec.threads * (spec.processes.count if spec.processes else 1) for spec in trains)
+    return max(1, (os.cpu_count() or 1) // busy)

@@ -23,7 +23,7 @@ from trainonce.study.problems import Place, Problem, StudyError, nearest
 from trainonce.study.schema import AA, QuestionKeys, RecipeKeys, StudyKeys
 from trainonce.study.yaml_lines import Document, parse
 from trainonce.train.schedules import Schedule
-from trainonce.train.settings import AdamWSettings, CheckpointSettings, OnNan
+from trainonce.train.settings import AdamWSettings, CheckpointSettings, OnNan, ProcessSettings
 
 _DIRECTIONS = {"increase": 1, "decrease": -1, "change": 0}
 _MARKS = 2  # an insertion opens and closes with the end-of-text token
@@ -46,6 +46,8 @@ class Recipe:
     precision: str
     accumulate: int
     on_nan: OnNan
+    processes: ProcessSettings | None
+    recompute: bool
     checkpoints: CheckpointSettings
     seeds: tuple[int, ...]
     allow_changed: float
@@ -284,6 +286,8 @@ def _recipe(document: Document, keys: RecipeKeys) -> Recipe:
         precision=keys.precision,
         accumulate=keys.accumulate,
         on_nan=keys.on_nan,
+        processes=keys.processes.resolved(),
+        recompute=keys.recompute,
         checkpoints=keys.checkpoints.resolved(),
         seeds=tuple(keys.seeds),
         allow_changed=keys.allow_changed,

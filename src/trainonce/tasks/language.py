@@ -20,6 +20,7 @@ from torch import nn
 from trainonce.methods.registry import methods
 from trainonce.models.build import build, shape
 from trainonce.models.decoder import DecoderSettings
+from trainonce.models.layers import recompute
 from trainonce.sites import Item, Measurement
 from trainonce.stream.corpus import Corpus
 from trainonce.stream.keys import stable_hash
@@ -27,11 +28,14 @@ from trainonce.stream.stream import TokenStream
 from trainonce.train.checkpoints import Checkpoints
 from trainonce.train.clock import Progress
 from trainonce.train.loop import StoppedError, Trained, train
-from trainonce.train.settings import TrainSettings
+from trainonce.train.processes import ALONE, Processes
+from trainonce.train.settings import ProcessSettings, TrainSettings
 
 HELDOUT_PROBE = "heldout_loss"
 ENGINE = 1
 """Raised when the same spec gives other bits than before, so that no cached job is reused."""
+_LATER = frozenset({"processes", "recompute"})
+"""Fields that came later, and are left out of the key where they ask for nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +80,9 @@ class TrainSpec:
         treatments: what is inserted, by question id.
         device: ``cpu`` or ``cuda``.
         threads: threads of the matrix products; other numbers give other last bits.
+        processes: that train it together; one when None. Left out of the key then.
+        recompute: whether layers are computed twice, see `trainonce.models.layers.recompute`. Left
+            out of the key when they are not.
     """
 
     kind: Literal["train"] = "train"
@@ -88,6 +95,8 @@ class TrainSpec:
     treatments: tuple[Treated, ...] = ()
     device: str = "cpu"
     threads: int = 1
+    processes: ProcessSettings | None = None
+    recompute: bool = False
 
     def stream(self, corpus: Corpus) -> TokenStream:
         """What the run reads, without insertions."""
@@ -139,13 +148,16 @@ def run_training(
     checkpoints: Checkpoints | None,
     report: Callable[[Progress], None] | None,
     stop: Callable[[], bool] | None = None,
+    processes: Processes = ALONE,
 ) -> tuple[nn.Module, Trained]:
-    """Train the model of ``spec``."""
+    """Train the model of ``spec``, with the other ``processes``, each of which calls this."""
     torch.manual_seed(stable_hash(spec.seed, "torch", bits=63))
     stream = spec.stream(corpus)
     for treated in spec.treatments:
         stream = treated.apply(stream)
     model = untrained(spec, corpus)
+    if spec.recompute:
+        recompute(model)
     device = torch.device(spec.device)
     trained = train(
         model,
@@ -155,6 +167,7 @@ def run_training(
         report=report,
         stop=stop,
         device=device,
+        processes=processes,
     )
     return model, trained
 
@@ -224,6 +237,8 @@ def _by_content(value: Any) -> Any:
             plain["settings"] = {**plain["settings"], **plain["files"]}
         if plain.get("model_files"):
             plain["model"] = plain["model_files"]
+        if plain.get("kind") == "train":
+            plain = {key: inner for key, inner in plain.items() if key not in _LATER or inner}
         return plain
     if isinstance(value, (list, tuple)):
         return [_by_content(inner) for inner in value]

@@ -20,8 +20,9 @@ from trainonce.train.checkpoints import Checkpoints
 from trainonce.train.clock import Clock, Progress
 from trainonce.train.guard import finite, look, look_due
 from trainonce.train.precision import Precision
+from trainonce.train.processes import ALONE, Processes
 from trainonce.train.settings import AdamWSettings, OnNan, TrainSettings
-from trainonce.train.state import RunState, begin, capture, drop_anchor, restore
+from trainonce.train.state import RunState, begin, drop_anchor
 
 
 class StoppedError(RuntimeError):
@@ -51,6 +52,7 @@ def train(
     stop: Callable[[], bool] | None = None,
     device: torch.device | None = None,
     optimizer: Optimizer | None = None,
+    processes: Processes = ALONE,
 ) -> Trained:
     """Train ``model`` in place on ``stream``, going on from the newest checkpoint.
 
@@ -67,26 +69,29 @@ def train(
         device: where it runs; the CPU when left out.
         optimizer: of the model's parameters, its learning rates being the schedule's peaks;
             AdamW with the numbers of ``settings`` when left out.
+        processes: that train the run together, each of which calls this; one when left out.
 
     Raises:
         DivergedError: when the loss is not finite or grows, see `trainonce.train.guard`; the last
             checkpoint stays.
         StoppedError: when ``stop`` said so.
         SaveError: when a checkpoint cannot be written; the one before it stays.
+        ValueError: when ``optimizer`` is of other parameters than the model's.
     """
     device = device or torch.device("cpu")
-    model.to(device).train()
+    called = processes.place(model.train(), device)
     optimizer = optimizer or adamw(model.named_parameters(), settings.optimizer)
+    _refuse_strangers(optimizer, model)
     run = begin(model, optimizer, settings.steps, device)
-    if checkpoints and (state := checkpoints.newest()):
-        restore(run, state)
+    if checkpoints:
+        processes.resume(checkpoints, run)
     vocabulary = stream.corpus.tokenizer.size
     clock = Clock(settings.steps, settings.batch * stream.sequence, run.step)
     saved, looked = time.monotonic(), run.step
     while run.step < settings.steps:
         if settings.on_nan is OnNan.REWIND and run.step % settings.rewind_steps == 0:
             drop_anchor(run)
-        update(run, stream, settings)
+        update(run, stream, settings, called, processes)
         if report and clock.due(run.step):
             report(clock.progress(run.step, float(run.losses[run.step - 1])))
         if look_due(run, settings):
@@ -94,9 +99,10 @@ def train(
             looked = run.step
         if looked < run.step or run.step == settings.steps:
             continue
-        stopping = stop is not None and stop()
-        if checkpoints and (stopping or checkpoints.due(run.step, time.monotonic() - saved)):
-            checkpoints.save(run.step, capture(run))
+        due = checkpoints is not None and checkpoints.due(run.step, time.monotonic() - saved)
+        stopping, due = processes.agree(stop is not None and stop(), due)
+        if checkpoints and (stopping or due):
+            processes.save(checkpoints, run)
             saved = time.monotonic()
         if stopping:
             raise StoppedError(f"stopped after step {run.step} of {settings.steps}")
@@ -104,19 +110,36 @@ def train(
     return Trained(run.losses.cpu().numpy(), tuple(run.left_out))
 
 
-def update(run: RunState, stream: TokenStream, settings: TrainSettings) -> None:
-    """One step: read a batch, go through the model and back, update. Waits for no device."""
+def update(
+    run: RunState,
+    stream: TokenStream,
+    settings: TrainSettings,
+    called: nn.Module,
+    processes: Processes = ALONE,
+) -> None:
+    """One step: read a batch, go through the model and back, update. Waits for no device.
+
+    Args:
+        run: that goes a step further.
+        stream: what it reads.
+        settings: the run's numbers.
+        called: the run's model, as ``processes`` placed it.
+        processes: that train the run together.
+    """
     first = run.step * settings.batch
     batch = np.arange(first, first + settings.batch)
     loss = torch.zeros((), device=run.device)
-    for positions in np.split(batch, settings.accumulate):
-        tokens_BT = torch.from_numpy(stream.read(positions)).to(run.device)
-        with _autocast(settings.precision, run.device):
-            logits_BTV = run.model(tokens_BT[:, :-1])
-            part = token_losses(logits_BTV, tokens_BT[:, 1:]).mean() / settings.accumulate
-        part.backward()
+    for index, positions in enumerate(np.split(batch, settings.accumulate), start=1):
+        own = processes.share(positions)
+        tokens_BT = torch.from_numpy(stream.read(own)).to(run.device)
+        with processes.passing(called, last=index == settings.accumulate):
+            with _autocast(settings.precision, run.device):
+                logits_BTV = called(tokens_BT[:, :-1])
+                part = token_losses(logits_BTV, tokens_BT[:, 1:]).mean() / settings.accumulate
+            part.backward()
         loss = loss + part.detach()
-    norm = nn.utils.clip_grad_norm_(run.model.parameters(), settings.clip)
+    loss = processes.mean(loss)
+    norm = processes.clip(run.model.parameters(), settings.clip)
     factor = settings.schedule(run.step, settings.steps)
     for group, peak in zip(run.optimizer.param_groups, run.peaks, strict=True):
         group["lr"] = peak * factor
@@ -145,6 +168,15 @@ def adamw(
         eps=settings.eps,
         fused=True,
     )
+
+
+def _refuse_strangers(optimizer: Optimizer, model: nn.Module) -> None:
+    own = {id(parameter) for parameter in model.parameters()}
+    if any(id(parameter) not in own for g in optimizer.param_groups for parameter in g["params"]):
+        raise ValueError(
+            "the optimizer holds parameters that the model does not have; sharding replaces a "
+            "model's parameters, so leave the optimizer out there"
+        )
 
 
 def token_losses(logits_BTV: Tensor, targets_BT: Tensor) -> Tensor:
