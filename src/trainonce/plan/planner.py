@@ -63,6 +63,7 @@ def plan(study: StudyDefinition, home: Path, progress: Progress | None = None) -
         changed_share=sum(t.stream.changed_share for t in trunks.values()) / len(trunks),
         allow_changed=recipe.allow_changed,
         checkpoints=recipe.checkpoints,
+        tracking=study.tracking,
         one_run_a_question=_one_run_a_question(study, jobs),
     )
 

@@ -6,7 +6,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 
 from trainonce.run.cache import JobCache
 from trainonce.run.launch import launch
+from trainonce.run.tracking import Tracking, tracked
 from trainonce.stream.corpus import Corpus
 from trainonce.tasks.language import (
     MeasureSpec,
@@ -44,6 +45,7 @@ def execute(
     report: Callable[[Progress], None],
     stop: Callable[[], bool],
     settings: CheckpointSettings | None = None,
+    tracking: Tracking | None = None,
 ) -> None:
     """Run a job unless it is finished; when another process is running it, wait for that one.
 
@@ -53,6 +55,7 @@ def execute(
         report: told how far a training run is.
         stop: asked again and again whether to save and stop.
         settings: when a run saves its state.
+        tracking: what a run is tracked with, if anything.
 
     Raises:
         StoppedError: when ``stop`` said so.
@@ -65,9 +68,9 @@ def execute(
         if isinstance(spec, MeasureSpec):
             _measure(spec, cache, stop)
         elif spec.processes:
-            launch(spec, cache, settings, report, stop)
+            launch(spec, cache, settings, report, stop, tracking)
         else:
-            train_job(spec, cache, settings, report, stop)
+            train_job(spec, cache, settings, report, stop, tracking)
 
 
 @contextmanager
@@ -103,6 +106,7 @@ def train_job(
     settings: CheckpointSettings,
     report: Callable[[Progress], None],
     stop: Callable[[], bool],
+    tracking: Tracking | None = None,
     processes: Processes = ALONE,
 ) -> None:
     """Train the model of ``spec`` and keep it; each of the ``processes`` calls this.
@@ -115,7 +119,9 @@ def train_job(
     start = time.monotonic()
     torch.set_num_threads(spec.threads)
     checkpoints = _checkpoints(spec, cache, settings)
-    model, trained = run_training(spec, _corpus(spec, cache), checkpoints, report, stop, processes)
+    corpus = _corpus(spec, cache)
+    with tracked(tracking, spec.key) if tracking else nullcontext() as track:
+        model, trained = run_training(spec, corpus, checkpoints, report, stop, processes, track)
     left_out = [step + 1 for step in trained.left_out]
     weights = processes.weights(model)
     facts = {**_facts(start), "left_out": left_out}

@@ -17,6 +17,7 @@ import torch
 from pydantic import TypeAdapter
 
 from trainonce.run.cache import JobCache
+from trainonce.run.tracking import Tracking
 from trainonce.tasks.language import TrainSpec
 from trainonce.train.clock import Progress
 from trainonce.train.loop import StoppedError
@@ -36,6 +37,7 @@ def launch(
     settings: CheckpointSettings,
     report: Callable[[Progress], None],
     stop: Callable[[], bool],
+    tracking: Tracking | None = None,
 ) -> None:
     """Train ``spec`` in the processes that it asks for, and wait for them.
 
@@ -48,6 +50,7 @@ def launch(
         settings: when its state is saved.
         report: told how far it is.
         stop: asked again and again whether they are to save and end.
+        tracking: what the first of them is tracked with.
 
     Raises:
         ProcessesError: saying what went wrong.
@@ -57,8 +60,12 @@ def launch(
     assert spec.processes is not None
     file = cache.work(spec.key) / "job.json"
     file.parent.mkdir(parents=True, exist_ok=True)
-    described = TypeAdapter(TrainSpec).dump_python(spec, mode="json")
-    message = {"home": str(cache.home), "spec": described, "checkpoints": asdict(settings)}
+    message = {
+        "home": str(cache.home),
+        "spec": TypeAdapter(TrainSpec).dump_python(spec, mode="json"),
+        "checkpoints": asdict(settings),
+        "tracking": TypeAdapter(Tracking | None).dump_python(tracking, mode="json"),
+    }
     file.write_text(json.dumps(message), encoding="utf-8")
     process = subprocess.Popen(
         [

@@ -19,6 +19,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from trainonce.plan.plan import Job
+from trainonce.run.tracking import Tracking
 from trainonce.train.settings import CheckpointSettings
 
 _LOG_LINES = 15
@@ -28,10 +29,19 @@ _STOP_SECONDS = 25.0
 class Pool:
     """Worker processes, each with at most one job."""
 
-    def __init__(self, home: Path, size: int, checkpoints: CheckpointSettings) -> None:
+    def __init__(
+        self,
+        home: Path,
+        size: int,
+        checkpoints: CheckpointSettings,
+        tracking: Tracking | None = None,
+    ) -> None:
         self._home = home
         self._size = size
-        self._checkpoints = checkpoints
+        self._told = {
+            "checkpoints": asdict(checkpoints),
+            "tracking": TypeAdapter(Tracking | None).dump_python(tracking, mode="json"),
+        }
         self._numbers = itertools.count()
         self._events: queue.Queue[tuple[Worker, dict[str, Any] | None]] = queue.Queue()
         self._workers: list[Worker] = []
@@ -48,7 +58,7 @@ class Pool:
             if len(self._workers) == self._size:
                 return False
             idle = self._hire()
-        idle.give(job, self._checkpoints)
+        idle.give(job, self._told)
         return True
 
     def _hire(self) -> Worker:
@@ -75,7 +85,7 @@ class Pool:
         """A worker that ended between two jobs did no harm: another one takes its next job."""
         self._workers.remove(worker)
         if worker.job is not None:
-            self._hire().give(worker.job, self._checkpoints)
+            self._hire().give(worker.job, self._told)
 
     def log(self, key: str) -> Path:
         """The log of the worker that had the job last."""
@@ -145,11 +155,11 @@ class Worker:
         """Whether it is at no job, having shown with another that it can be."""
         return self.job is None or (self.finished > 0 and not self.began)
 
-    def give(self, job: Job, checkpoints: CheckpointSettings) -> None:
-        """Hand it a job."""
+    def give(self, job: Job, told: dict[str, Any]) -> None:
+        """Hand it a job, and beside it what no result depends on."""
         self.job, self.last, self.began = job, job.key, False
         spec = TypeAdapter(type(job.spec)).dump_python(job.spec, mode="json")
-        message = {"key": job.key, "spec": spec, "checkpoints": asdict(checkpoints)}
+        message = {"key": job.key, "spec": spec, **told}
         assert self.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # if it is gone, its end is the next event
             self.process.stdin.write(json.dumps(message) + "\n")

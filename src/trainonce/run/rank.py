@@ -54,6 +54,7 @@ def _of_job(file: Path) -> int:
 
     from trainonce.run.cache import JobCache
     from trainonce.run.execute import train_job
+    from trainonce.run.tracking import Tracking
     from trainonce.tasks.language import TrainSpec
     from trainonce.train.clock import Progress
     from trainonce.train.distributed.ranks import Ranks
@@ -64,6 +65,7 @@ def _of_job(file: Path) -> int:
     message = json.loads(file.read_text(encoding="utf-8"))
     spec = TypeAdapter(TrainSpec).validate_python(message["spec"])
     settings = TypeAdapter(CheckpointSettings).validate_python(message["checkpoints"])
+    tracking = TypeAdapter(Tracking | None).validate_python(message["tracking"])
     assert spec.processes is not None
     ranks = Ranks(spec.processes, spec.device, spec.seed)
     stopping = _stop_when_told()
@@ -77,7 +79,8 @@ def _of_job(file: Path) -> int:
         tell("progress", **vars(progress))
 
     cache = JobCache(Path(message["home"]))
-    _ended(partial(train_job, spec, cache, settings, report, stopping.is_set, ranks), tell)
+    own = None if ranks.rank else tracking
+    _ended(partial(train_job, spec, cache, settings, report, stopping.is_set, own, ranks), tell)
     return 0  # torchrun starts a rank anew that ends otherwise
 
 
@@ -89,6 +92,7 @@ def _of_study(file: Path) -> int:
     from trainonce.plan.planner import plan
     from trainonce.run.cache import JobCache
     from trainonce.run.execute import train_job
+    from trainonce.run.tracking import Tracking
     from trainonce.stream.home import home
     from trainonce.study.load import load
     from trainonce.tasks.language import TrainSpec
@@ -118,11 +122,16 @@ def _of_study(file: Path) -> int:
     def report(progress: Progress) -> None:
         tell(f"step {progress.step} of {progress.steps}:", loss=f"{progress.loss:.4f}")
 
+    tracking = None
+    if planned.tracking and ranks.rank == 0:
+        tracking = Tracking.of(planned.study, planned.tracking, planned.home)
     for key, spec in missing.items():
         tell(f"job {key}")
         lock = cache.lock(key)
         ranks.once(partial(lock.acquire, timeout=0))
-        train = partial(train_job, spec, cache, planned.checkpoints, report, stopping.is_set, ranks)
+        train = partial(
+            train_job, spec, cache, planned.checkpoints, report, stopping.is_set, tracking, ranks
+        )
         try:
             if not _ended(train, tell):
                 return 1

@@ -69,6 +69,7 @@ def _work(
     from pydantic import TypeAdapter
 
     from trainonce.run.execute import execute
+    from trainonce.run.tracking import Tracking
     from trainonce.tasks.language import Spec
     from trainonce.train.clock import Progress
     from trainonce.train.loop import StoppedError
@@ -85,9 +86,10 @@ def _work(
     try:
         spec: Spec = TypeAdapter(Spec).validate_python(message["spec"])
         settings = TypeAdapter(CheckpointSettings).validate_python(message["checkpoints"])
+        tracking = TypeAdapter(Tracking | None).validate_python(message.get("tracking"))
         working.set()
         tell("began")
-        execute(spec, home, report, closing.is_set, settings)
+        execute(spec, home, report, closing.is_set, settings, tracking)
     except StoppedError:
         return
     except Exception as error:

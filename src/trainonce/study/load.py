@@ -21,6 +21,7 @@ from trainonce.stream.corpora import CorpusSource
 from trainonce.stream.corpus import DataSettings
 from trainonce.study.problems import Place, Problem, StudyError, nearest
 from trainonce.study.schema import AA, QuestionKeys, RecipeKeys, StudyKeys
+from trainonce.study.trackers import Tracker
 from trainonce.study.yaml_lines import Document, parse
 from trainonce.train.schedules import Schedule
 from trainonce.train.settings import AdamWSettings, CheckpointSettings, OnNan, ProcessSettings
@@ -103,6 +104,7 @@ class StudyDefinition:
         recipe: the base run.
         questions: in the order of the file; the A/A question is not among them.
         plain: whether a trunk without insertions is trained as a check.
+        tracking: what runs are tracked with.
         document: the file, for messages that name lines.
     """
 
@@ -110,6 +112,7 @@ class StudyDefinition:
     recipe: Recipe
     questions: tuple[Question, ...]
     plain: bool
+    tracking: tuple[Tracker, ...]
     document: Document
 
     def problem(self, question: str, field: str, found: object, right: str) -> Problem:
@@ -157,6 +160,7 @@ def load(file: Path) -> StudyDefinition:
         recipe=recipe,
         questions=tuple(questions),
         plain=keys.checks.plain,
+        tracking=tuple(keys.tracking),
         document=document,
     )
 

@@ -19,6 +19,7 @@ from trainonce.models.decoder import DecoderSettings
 from trainonce.sites import SettingError
 from trainonce.stream.corpora import looks_like_a_path
 from trainonce.study.quantities import Every, EveryField, Length, LengthField, Share
+from trainonce.study.trackers import Tracker
 from trainonce.train.schedules import Cosine, Schedule, WarmupStableDecay
 from trainonce.train.settings import (
     AdamWSettings,
@@ -257,3 +258,9 @@ class StudyKeys(_Strict):
     recipe: RecipeKeys = RecipeKeys()
     questions: Annotated[list[QuestionKeys], Field(min_length=1)]
     checks: CheckKeys = CheckKeys()
+    tracking: list[Tracker] = []
+
+    @field_validator("tracking", mode="before")
+    @classmethod
+    def _one_tracker_is_a_list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value

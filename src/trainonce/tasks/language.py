@@ -27,6 +27,7 @@ from trainonce.stream.keys import stable_hash
 from trainonce.stream.stream import TokenStream
 from trainonce.train.checkpoints import Checkpoints
 from trainonce.train.clock import Progress
+from trainonce.train.journal import Track
 from trainonce.train.loop import StoppedError, Trained, train
 from trainonce.train.processes import ALONE, Processes
 from trainonce.train.settings import ProcessSettings, TrainSettings
@@ -149,6 +150,7 @@ def run_training(
     report: Callable[[Progress], None] | None,
     stop: Callable[[], bool] | None = None,
     processes: Processes = ALONE,
+    track: Track | None = None,
 ) -> tuple[nn.Module, Trained]:
     """Train the model of ``spec``, with the other ``processes``, each of which calls this."""
     torch.manual_seed(stable_hash(spec.seed, "torch", bits=63))
@@ -168,6 +170,7 @@ def run_training(
         stop=stop,
         device=device,
         processes=processes,
+        track=track,
     )
     return model, trained
 

@@ -19,6 +19,7 @@ from trainonce.stream.stream import TokenStream
 from trainonce.train.checkpoints import Checkpoints
 from trainonce.train.clock import Clock, Progress
 from trainonce.train.guard import finite, look, look_due
+from trainonce.train.journal import Journal, Track
 from trainonce.train.precision import Precision
 from trainonce.train.processes import ALONE, Processes
 from trainonce.train.settings import AdamWSettings, OnNan, TrainSettings
@@ -53,6 +54,7 @@ def train(
     device: torch.device | None = None,
     optimizer: Optimizer | None = None,
     processes: Processes = ALONE,
+    track: Track | None = None,
 ) -> Trained:
     """Train ``model`` in place on ``stream``, going on from the newest checkpoint.
 
@@ -70,6 +72,7 @@ def train(
         optimizer: of the model's parameters, its learning rates being the schedule's peaks;
             AdamW with the numbers of ``settings`` when left out.
         processes: that train the run together, each of which calls this; one when left out.
+        track: told of each step once, when the state after it is saved.
 
     Raises:
         DivergedError: when the loss is not finite or grows, see `trainonce.train.guard`; the last
@@ -84,9 +87,11 @@ def train(
     _refuse_strangers(optimizer, model)
     run = begin(model, optimizer, settings.steps, device)
     if checkpoints:
-        processes.resume(checkpoints, run)
+        processes.resume(run, checkpoints.newest)
     vocabulary = stream.corpus.tokenizer.size
-    clock = Clock(settings.steps, settings.batch * stream.sequence, run.step)
+    tokens = settings.batch * stream.sequence
+    clock = Clock(settings.steps, tokens, run.step)
+    journal = Journal(track, settings, tokens) if track else None
     saved, looked = time.monotonic(), run.step
     while run.step < settings.steps:
         if settings.on_nan is OnNan.REWIND and run.step % settings.rewind_steps == 0:
@@ -95,6 +100,8 @@ def train(
         if report and clock.due(run.step):
             report(clock.progress(run.step, float(run.losses[run.step - 1])))
         if look_due(run, settings):
+            if journal:
+                journal.note(run, looked)
             look(run, looked, settings.on_nan, vocabulary)
             looked = run.step
         if looked < run.step or run.step == settings.steps:
@@ -103,9 +110,13 @@ def train(
         stopping, due = processes.agree(stop is not None and stop(), due)
         if checkpoints and (stopping or due):
             processes.save(checkpoints, run)
+            if journal:
+                journal.hand_on()
             saved = time.monotonic()
         if stopping:
             raise StoppedError(f"stopped after step {run.step} of {settings.steps}")
+    if journal:
+        journal.hand_on()
     model.eval()
     return Trained(run.losses.cpu().numpy(), tuple(run.left_out))
 

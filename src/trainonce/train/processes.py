@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from trainonce.train.checkpoints import Checkpoints
+from trainonce.train.checkpoints import Checkpoints, State
 from trainonce.train.state import RunState, capture, restore, weights
 
 
@@ -48,8 +48,8 @@ class Processes(Protocol):
     def save(self, checkpoints: Checkpoints, run: RunState) -> None:
         """Save the state of the run as that of one process would be."""
 
-    def resume(self, checkpoints: Checkpoints, run: RunState) -> None:
-        """Bring ``run`` to the newest checkpoint, if there is one."""
+    def resume(self, run: RunState, find: Callable[[], State | None]) -> None:
+        """Bring ``run`` to the state, if any, that ``find`` finds in one of the processes."""
 
     def weights(self, model: nn.Module) -> dict[str, Tensor]:
         """The whole model's tensors by name, on the CPU; empty where `once` does nothing."""
@@ -90,9 +90,9 @@ class Alone:
         """Save the state of ``run``."""
         checkpoints.save(run.step, capture(run))
 
-    def resume(self, checkpoints: Checkpoints, run: RunState) -> None:
-        """Bring ``run`` to the newest checkpoint, if there is one."""
-        if state := checkpoints.newest():
+    def resume(self, run: RunState, find: Callable[[], State | None]) -> None:
+        """Bring ``run`` to the state, if any, that ``find`` finds."""
+        if state := find():
             restore(run, state)
 
     def weights(self, model: nn.Module) -> dict[str, Tensor]:

@@ -24,7 +24,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 
 from trainonce.models.layers import layers
 from trainonce.stream.keys import stable_hash
-from trainonce.train.checkpoints import Checkpoints, SaveError
+from trainonce.train.checkpoints import Checkpoints, SaveError, State
 from trainonce.train.distributed.shards import receive, send, tell, whole
 from trainonce.train.settings import Parallel, ProcessSettings
 from trainonce.train.state import RunState, capture, own_tensors, restore
@@ -122,9 +122,9 @@ class Ranks:
         state = send(capture(run), self.rank, self.count, self.device)
         self.once(lambda: checkpoints.save(run.step, state))
 
-    def resume(self, checkpoints: Checkpoints, run: RunState) -> None:
+    def resume(self, run: RunState, find: Callable[[], State | None]) -> None:
         """Bring each rank's part of ``run`` to what the first one finds, whoever saved it."""
-        found = checkpoints.newest() if self.rank == 0 else None
+        found = find() if self.rank == 0 else None
         (there,) = self.agree(found is not None)
         if there:
             restore(run, receive(found, run, self.rank, self.device))
