@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 Tell = Callable[..., None]
+_PATIENCE_SECONDS = 60.0
 
 
 def main() -> None:
@@ -80,6 +81,8 @@ def _of_job(file: Path) -> int:
 
     cache = JobCache(Path(message["home"]))
     own = None if ranks.rank else tracking
+    lock = cache.lock(f"{spec.key}.ranks")  # ranks whose executor was killed may still be saving
+    ranks.once(partial(lock.acquire, timeout=_PATIENCE_SECONDS))
     _ended(partial(train_job, spec, cache, settings, report, stopping.is_set, own, ranks), tell)
     return 0  # torchrun starts a rank anew that ends otherwise
 

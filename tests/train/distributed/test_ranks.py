@@ -21,6 +21,7 @@ from trainonce.train.checkpoints import Checkpoints, SaveError
 from trainonce.train.distributed.ranks import Ranks
 from trainonce.train.guard import DivergedError
 from trainonce.train.loop import StoppedError, train
+from trainonce.train.precision import Precision
 from trainonce.train.processes import ALONE, Processes
 from trainonce.train.settings import (
     AdamWSettings,
@@ -121,6 +122,16 @@ def test_two_processes_are_one(stream: TokenStream, parallel: Parallel) -> None:
     assert not second[1]
     for name, expected in weights.items():
         np.testing.assert_allclose(first[1][name], expected, rtol=0, atol=2e-3)
+
+
+@pytest.mark.parametrize("parallel", Parallel)
+def test_two_processes_in_bfloat16(stream: TokenStream, parallel: Parallel) -> None:
+    """Within the precision of bfloat16, eight bits; the weights stay float32."""
+    settings = replace(SETTINGS, steps=6, precision=Precision.BFLOAT16)
+    losses, _, _ = one(stream, settings, plain(stream), ALONE)
+    first, _ = together(2, in_ranks, parallel, stream.corpus.folder, settings)
+    np.testing.assert_allclose(first[0], losses, rtol=2**-8)
+    assert {weight.dtype.name for weight in first[1].values()} == {"float32"}
 
 
 def stopped(parallel: Parallel, folder: Path, checkpoints: Checkpoints) -> None:
