@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -99,7 +100,7 @@ def test_plan_for_people(command: Command, study: Path) -> None:
 
 
 def test_run_then_report(command: Command, study: Path) -> None:
-    found = command("run", study, "--json")
+    found = command("run", study, "--json", "--track", "tensorboard")
     assert found.returncode == 0, found.stderr
     document = json.loads(found.stdout)
     assert document.keys() >= RUN_KEYS
@@ -123,6 +124,17 @@ def test_run_then_report(command: Command, study: Path) -> None:
     assert not page.stdout
     html = (command.folder / "tiny.html").read_text()
     assert "Tiny [bold]title[/bold]" in html
+    shown = [path.parent.name for path in (command.home / "tracking").rglob("events.*")]
+    assert len(shown) == 2  # the trunk and the plain run
+    assert all((command.home / "jobs" / key / "losses.npy").is_file() for key in shown)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("wandb") is not None, reason="wandb is installed")
+def test_a_tracker_that_is_missing_ends_with_2(command: Command, study: Path) -> None:
+    found = command("run", study, "--track", "wandb")
+    assert found.returncode == 2
+    assert "tracking with wandb needs: pip install wandb" in found.stderr
+    assert not found.stdout
 
 
 def test_a_broken_study_ends_with_2_and_its_problems(command: Command, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from trainonce.plan.planner import plan
 from trainonce.plan.power import detectable_effect
 from trainonce.study.load import load
 from trainonce.study.problems import Problem, StudyError
-from trainonce.train.settings import CheckpointSettings
+from trainonce.tasks.language import TrainSpec
+from trainonce.train.settings import CheckpointSettings, Parallel, ProcessSettings
 
 HEAD = """\
 study: Tiny
@@ -276,3 +277,19 @@ def test_more_units_detect_less() -> None:
     few = detectable_effect(8, 8, 0.5, questions=4)
     many = detectable_effect(32, 32, 0.5, questions=4)
     assert many < few / 2
+
+
+def test_processes_and_recomputing_are_in_the_key_only_where_they_are_asked_for(
+    tmp_path: Path, home: Path, documents_file: Path
+) -> None:
+    plain = planned(tmp_path, home, documents_file, MEMORY)
+    keys = {plain.hash}
+    for text in ("processes: 1\n  recompute: false", "processes: {count: 1, parallel: fsdp}"):
+        same = planned(tmp_path, home, documents_file, MEMORY, batch=f"4\n  {text}")
+        assert same.hash == plain.hash
+    for text in ("processes: 2", "processes: {count: 2, parallel: fsdp}", "recompute: true"):
+        keys.add(planned(tmp_path, home, documents_file, MEMORY, batch=f"4\n  {text}").hash)
+    assert len(keys) == 4
+    two = planned(tmp_path, home, documents_file, MEMORY, batch="4\n  processes: 2").jobs[0].spec
+    assert isinstance(two, TrainSpec)
+    assert two.processes == ProcessSettings(count=2, parallel=Parallel.DDP)

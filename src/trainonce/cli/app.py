@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from trainonce.study.trackers import Tracker
+
 app = typer.Typer(
     name="trainonce",
     help="A laboratory for questions about training: one run, many answers.\n\n"
@@ -88,6 +90,10 @@ def run(
         int | None,
         typer.Option(min=1, help="Processes side by side; as many as cores allow if left out."),
     ] = None,
+    track: Annotated[
+        list[Tracker] | None,
+        typer.Option(help="Show each run's steps in this tracker, offline; can be given again."),
+    ] = None,
 ) -> None:
     """Train what the study needs, and answer it.
 
@@ -104,7 +110,7 @@ def run(
         with data_progress(errors()) as progress:
             planned = loaded.plan(progress)
         with study_progress(planned, errors()) as tell:
-            loaded.run(workers=workers, report=tell)
+            loaded.run(workers=workers, report=tell, trackers=track or ())
         answers = loaded.answers
         if as_json:
             show_json(answers.to_json())

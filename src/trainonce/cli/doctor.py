@@ -153,11 +153,15 @@ def _size(folder: Path) -> int:
 
 
 def _extras() -> Iterator[Finding]:
-    for package in ("transformers", "datasets"):
+    for package, extra, who in (
+        ("transformers", "hf", "Hugging Face names need"),
+        ("datasets", "hf", "Hugging Face names need"),
+        ("accelerate", "distributed", "several processes for one run and trackers need"),
+    ):
         there = importlib.util.find_spec(package) is not None
         yield Finding(
             package,
             "good" if there else "note",
-            "installed" if there else "not installed; only Hugging Face names need it",
-            "" if there else "pip install 'trainonce[hf]'",
+            "installed" if there else f"not installed; only {who} it",
+            "" if there else f"pip install 'trainonce[{extra}]'",
         )

@@ -206,10 +206,11 @@ def _workers(plan: Plan, memory: int) -> int:
     trains = [job.spec for job in plan.jobs if isinstance(job.spec, TrainSpec)]
     if any(spec.device != "cpu" for spec in trains):
         return 1
-    fit = (os.cpu_count() or 1) // max(spec.threads for spec in trains)
+    together = max(spec.processes.count if spec.processes else 1 for spec in trains)
+    fit = (os.cpu_count() or 1) // (together * max(spec.threads for spec in trains))
     free = free_memory()
     if free is not None:
-        fit = min(fit, free // (memory + _PROCESS_BYTES))
+        fit = min(fit, free // (together * (memory + _PROCESS_BYTES)))
     return max(1, fit)
 
 

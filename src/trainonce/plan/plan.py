@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trainonce.study.load import Question
+from trainonce.study.trackers import Tracker
 from trainonce.tasks.language import Spec, TrainSpec
 from trainonce.train.settings import CheckpointSettings
 
@@ -120,6 +121,7 @@ class Plan:
         allow_changed: the largest share that the study allows.
         one_run_a_question: what the same questions cost when each trains its own run.
         checkpoints: when runs save their state; no result depends on it.
+        tracking: what runs are tracked with; no result depends on it.
     """
 
     study: str
@@ -133,6 +135,7 @@ class Plan:
     allow_changed: float
     one_run_a_question: float
     checkpoints: CheckpointSettings = field(default_factory=CheckpointSettings)
+    tracking: tuple[Tracker, ...] = ()
 
     @property
     def run_equivalents(self) -> float:

@@ -80,6 +80,7 @@ def plan(
         changed_share=sum(t.stream.changed_share for t in trunks.values()) / len(trunks),
         allow_changed=recipe.allow_changed,
         checkpoints=recipe.checkpoints,
+        tracking=study.tracking,
         one_run_a_question=_one_run_a_question(study, jobs),
     )
 
@@ -163,6 +164,8 @@ def _train_spec(study: StudyDefinition, corpus: Corpus, seed: int, home: Path) -
         device=device.type,
         threads=_threads(study, model, corpus, runs),
         attention=recipe.attention,
+        processes=recipe.processes,
+        recompute=recipe.recompute,
     )
 
 
@@ -195,7 +198,8 @@ def _threads(
         raise _model_problem(study, error) from None
     if size < _ONE_THREAD_PARAMETERS:
         return 1
-    return max(1, (os.cpu_count() or 1) // runs)
+    processes = study.recipe.processes.count if study.recipe.processes else 1
+    return max(1, (os.cpu_count() or 1) // (runs * processes))
 
 
 def _seed_jobs(

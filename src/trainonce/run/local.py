@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from trainonce.plan.cost import predict
 from trainonce.plan.plan import Job, Plan
 from trainonce.run.cache import JobCache
 from trainonce.run.pool import Pool, Work
+from trainonce.run.tracking import Tracking, refuse_missing
+from trainonce.study.trackers import Tracker
 
 
 class JobFailedError(RuntimeError):
@@ -29,7 +31,11 @@ class Event:
 
 
 def carry_out(
-    plan: Plan, *, workers: int | None = None, report: Callable[[Event], None] | None = None
+    plan: Plan,
+    *,
+    workers: int | None = None,
+    report: Callable[[Event], None] | None = None,
+    trackers: Sequence[Tracker] = (),
 ) -> None:
     """Run the jobs of ``plan`` that are not finished; all of them are when this returns.
 
@@ -37,11 +43,15 @@ def carry_out(
         plan: what to run.
         workers: processes side by side; as many as cores, threads and memory allow when left out.
         report: told what happens.
+        trackers: that runs are tracked with, beside those that the study names.
 
     Raises:
+        TrackerError: when a tracker is not installed.
         JobFailedError: when a job fails; what is finished stays, and running again goes on.
     """
     say = report or (lambda _event: None)
+    wanted = (*plan.tracking, *trackers)
+    refuse_missing(wanted)
     cache = JobCache(plan.home)
     open_jobs: dict[str, Job] = {}
     for job in plan.jobs:
@@ -54,7 +64,8 @@ def carry_out(
     start = time.monotonic()
     before = spent_seconds(plan)
     size = min(workers or predict(plan).workers, len(open_jobs))
-    pool = Pool(plan.home, size, plan.checkpoints)
+    tracking = Tracking.of(plan.study, wanted, plan.home) if wanted else None
+    pool = Pool(plan.home, size, plan.checkpoints, tracking)
     try:
         while open_jobs:
             for work in _ready(plan, open_jobs, pool.running):

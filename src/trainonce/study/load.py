@@ -21,9 +21,10 @@ from trainonce.stream.corpora import CorpusSource
 from trainonce.stream.corpus import DataSettings
 from trainonce.study.problems import Place, Problem, StudyError, nearest
 from trainonce.study.schema import AA, QuestionKeys, RecipeKeys, StudyKeys
+from trainonce.study.trackers import Tracker
 from trainonce.study.yaml_lines import Document, parse
 from trainonce.train.schedules import Schedule
-from trainonce.train.settings import AdamWSettings, CheckpointSettings, OnNan
+from trainonce.train.settings import AdamWSettings, CheckpointSettings, OnNan, ProcessSettings
 
 _DIRECTIONS = {"increase": 1, "decrease": -1, "change": 0}
 _MARKS = 2  # an insertion opens and closes with the end-of-text token
@@ -47,6 +48,8 @@ class Recipe:
     precision: str
     accumulate: int
     on_nan: OnNan
+    processes: ProcessSettings | None
+    recompute: bool
     checkpoints: CheckpointSettings
     seeds: tuple[int, ...]
     allow_changed: float
@@ -102,6 +105,7 @@ class StudyDefinition:
         recipe: the base run.
         questions: in the order of the file; the A/A question is not among them.
         plain: whether a trunk without insertions is trained as a check.
+        tracking: what runs are tracked with.
         document: the file, for messages that name lines.
     """
 
@@ -109,6 +113,7 @@ class StudyDefinition:
     recipe: Recipe
     questions: tuple[Question, ...]
     plain: bool
+    tracking: tuple[Tracker, ...]
     document: Document
 
     def problem(self, question: str, field: str, found: object, right: str) -> Problem:
@@ -156,6 +161,7 @@ def load(file: Path) -> StudyDefinition:
         recipe=recipe,
         questions=tuple(questions),
         plain=keys.checks.plain,
+        tracking=tuple(keys.tracking),
         document=document,
     )
 
@@ -286,6 +292,8 @@ def _recipe(document: Document, keys: RecipeKeys) -> Recipe:
         precision=keys.precision,
         accumulate=keys.accumulate,
         on_nan=keys.on_nan,
+        processes=keys.processes.resolved(),
+        recompute=keys.recompute,
         checkpoints=keys.checkpoints.resolved(),
         seeds=tuple(keys.seeds),
         allow_changed=keys.allow_changed,

@@ -20,6 +20,7 @@ from torch import nn
 from trainonce.methods.registry import methods
 from trainonce.models.build import build, shape
 from trainonce.models.decoder import DecoderSettings
+from trainonce.models.layers import recompute
 from trainonce.sites import Item, Measurement
 from trainonce.stream.corpus import Corpus
 from trainonce.stream.keys import stable_hash
@@ -27,13 +28,15 @@ from trainonce.stream.stream import TokenStream
 from trainonce.train.checkpoints import Checkpoints, State
 from trainonce.train.clock import Progress
 from trainonce.train.guard import DivergedError
+from trainonce.train.journal import Track
 from trainonce.train.loop import StoppedError, Trained, train
+from trainonce.train.processes import ALONE, Processes
 from trainonce.train.replicas import train_replicas
-from trainonce.train.settings import TrainSettings
+from trainonce.train.settings import ProcessSettings, TrainSettings
 from trainonce.train.state import reseeded
 
 HELDOUT_PROBE = "heldout_loss"
-_LATER: Mapping[str, Any] = {"attention": "across"}
+_LATER: Mapping[str, Any] = {"attention": "across", "processes": None, "recompute": False}
 """Fields that came later, with what all runs did before: left out of a key where they say that."""
 ENGINE = 1
 """Raised when the same spec gives other bits than before, so that no cached job is reused."""
@@ -102,6 +105,9 @@ class TrainSpec:
             there on; what it reads is laid out as that run's.
         stack: names the runs that it is trained with as stacked parameters (see `stacked`), which
             moves its last bits; None for a run by itself.
+        processes: that train it together; one when None. Left out of the key then.
+        recompute: whether layers are computed twice, see `trainonce.models.layers.recompute`. Left
+            out of the key when they are not.
     """
 
     kind: Literal["train"] = "train"
@@ -130,6 +136,9 @@ class TrainSpec:
                 f"a fork after {self.fork.step} steps lies outside of its parent's steps "
                 f"{parent.begins} to {parent.train.steps}, or its own {self.train.steps}"
             )
+
+    processes: ProcessSettings | None = None
+    recompute: bool = False
 
     def stream(self, corpus: Corpus) -> TokenStream:
         """What the run reads, without insertions."""
@@ -235,8 +244,10 @@ def run_training(
     report: Callable[[Progress], None] | None,
     stop: Callable[[], bool] | None = None,
     *,
-    start: State | None = None,
+    start: Callable[[], State | None] = lambda: None,
     until: int | None = None,
+    processes: Processes = ALONE,
+    track: Track | None = None,
 ) -> tuple[nn.Module, Trained]:
     """Train the model of ``spec``.
 
@@ -246,14 +257,16 @@ def run_training(
         checkpoints: where its state is saved.
         report: told how far it is.
         stop: asked whether to save and stop.
-        start: an earlier state of the run, or that of the run which it forks from.
+        start: finds an earlier state of the run, or that of the run which it forks from.
         until: the step to end at, the state there being the newest checkpoint.
+        processes: that train it together, each of which calls this.
+        track: told of each step once.
     """
     torch.manual_seed(stable_hash(spec.seed, "torch", bits=63))
     stream = treated_stream(spec, corpus)
     model = untrained(spec, corpus)
-    if start is not None and spec.fork and spec.seed != spec.fork.parent.seed:
-        start = reseeded(start, stable_hash(spec.seed, "torch", spec.fork.step, bits=63))
+    if spec.recompute:
+        recompute(model)
     device = torch.device(spec.device)
     trained = train(
         model,
@@ -263,10 +276,21 @@ def run_training(
         report=report,
         stop=stop,
         device=device,
-        start=start,
+        start=lambda: _begun(spec, start()),
         until=until,
+        processes=processes,
+        track=track,
     )
     return model, trained
+
+
+def _begun(spec: TrainSpec, state: State | None) -> State | None:
+    """``state`` with the draws of ``spec``'s own seed, where it is of a run with another one."""
+    if state is None or spec.fork is None or spec.seed == spec.fork.parent.seed:
+        return state
+    if int(state.facts["step"]) > spec.fork.step:
+        return state  # one of its own
+    return reseeded(state, stable_hash(spec.seed, "torch", spec.fork.step, bits=63))
 
 
 def run_stacked(
