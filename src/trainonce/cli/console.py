@@ -19,6 +19,7 @@ from rich.markup import escape
 from trainonce.run.local import JobFailedError
 from trainonce.run.tracking import TrackerError
 from trainonce.study.problems import StudyError
+from trainonce.train.calibrate import CalibrationError
 
 DONE, FAILED, WRONG = 0, 1, 2
 
@@ -60,7 +61,7 @@ def exit_codes() -> Iterator[None]:
         for problem in error.problems:
             errors().print(escape(str(problem)), soft_wrap=True, highlight=False)
         raise typer.Exit(WRONG) from None
-    except TrackerError as error:
+    except (TrackerError, CalibrationError) as error:
         errors().print(escape(str(error)), soft_wrap=True, highlight=False)
         raise typer.Exit(WRONG) from None
     except JobFailedError as error:

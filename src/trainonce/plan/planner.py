@@ -12,6 +12,7 @@ import torch
 from trainonce.methods.registry import methods, probe_of
 from trainonce.models.build import ModelError, parameters, shape
 from trainonce.models.decoder import DecoderSettings
+from trainonce.plan.compiled import compile_long
 from trainonce.plan.multiplex import Trunk, pack
 from trainonce.plan.plan import Job, Plan, PlannedQuestion, Role, Strategy
 from trainonce.plan.power import detectable_effect
@@ -65,6 +66,7 @@ def plan(
     if study.plain:
         runs |= {(Role.PLAIN, seed): specs[seed] for seed in recipe.seeds}
     arranged = arrange(list(runs.values()), corpus.tokenizer.size, home, known)
+    arranged = compile_long(arranged, corpus.tokenizer.size, home, known)
     runs = dict(zip(runs, arranged, strict=True))
     jobs: list[Job] = []
     for seed in recipe.seeds:
@@ -224,7 +226,7 @@ def _seed_jobs(
             parents=(),
             run_equivalents=1 / seeds,
             reason=f"trunk of seed {seed}: questions that insert: {len(spec.treatments)}; "
-            f"tokens changed: {inserted:.1%}{_together(spec, runs)}",
+            f"tokens changed: {inserted:.1%}{_how(spec, runs)}",
         )
     ]
     jobs += _measurements(study, spec, trunk.stream, asked, corpus, Role.ANSWER)
@@ -238,7 +240,7 @@ def _seed_jobs(
                 parents=(),
                 run_equivalents=1 / seeds,
                 reason=f"plain run of seed {seed}: nothing inserted, to test that sharing "
-                f"did no harm{_together(plain, runs)}",
+                f"did no harm{_how(plain, runs)}",
             )
         )
         jobs += _measurements(study, plain, trunk.stream, asked, corpus, Role.CHECK)
@@ -251,7 +253,9 @@ def _trunk(plain: TrainSpec, trunk: Trunk, asked: Sequence[tuple[Question, Treat
     return replace(plain, treatments=ordered)
 
 
-def _together(spec: TrainSpec, runs: Mapping[tuple[Role, int], TrainSpec]) -> str:
+def _how(spec: TrainSpec, runs: Mapping[tuple[Role, int], TrainSpec]) -> str:
+    if spec.compiled:
+        return "; compiled, which pays for a run as long"
     others = sum(run.stack == spec.stack for run in runs.values()) - 1
     return f"; stacked with {others} more, which pays here" if spec.stack and others else ""
 

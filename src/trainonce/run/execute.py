@@ -111,7 +111,6 @@ def execute_stacked(
         for spec, model, outcome in zip(specs, models, outcomes, strict=True):
             if isinstance(outcome, Trained):
                 cache.finish_training(spec, weights(model), outcome.losses, facts)
-                cache.note_stack(spec)
         shutil.rmtree(cache.work(name), ignore_errors=True)
         diverged = [outcome for outcome in outcomes if isinstance(outcome, DivergedError)]
         if diverged:

@@ -36,7 +36,12 @@ from trainonce.train.settings import ProcessSettings, TrainSettings
 from trainonce.train.state import reseeded
 
 HELDOUT_PROBE = "heldout_loss"
-_LATER: Mapping[str, Any] = {"attention": "across", "processes": None, "recompute": False}
+_LATER: Mapping[str, Any] = {
+    "attention": "across",
+    "processes": None,
+    "recompute": False,
+    "compiled": False,
+}
 """Fields that came later, with what all runs did before: left out of a key where they say that."""
 ENGINE = 1
 """Raised when the same spec gives other bits than before, so that no cached job is reused."""
@@ -108,6 +113,8 @@ class TrainSpec:
         processes: that train it together; one when None. Left out of the key then.
         recompute: whether layers are computed twice, see `trainonce.models.layers.recompute`. Left
             out of the key when they are not.
+        compiled: whether the model is compiled, which moves its last bits. Left out of the key when
+            it is not.
     """
 
     kind: Literal["train"] = "train"
@@ -139,6 +146,7 @@ class TrainSpec:
 
     processes: ProcessSettings | None = None
     recompute: bool = False
+    compiled: bool = False
 
     def stream(self, corpus: Corpus) -> TokenStream:
         """What the run reads, without insertions."""
@@ -156,8 +164,8 @@ class TrainSpec:
 
     @property
     def name(self) -> str:
-        """What it has in common with the same run on other threads, or stacked with others."""
-        return replace(self, stack=None, threads=1).key
+        """What it has in common with the same run on other threads, stacked, or compiled."""
+        return replace(self, stack=None, threads=1, compiled=False).key
 
     @property
     def trained(self) -> TrainSpec:
@@ -267,6 +275,8 @@ def run_training(
     model = untrained(spec, corpus)
     if spec.recompute:
         recompute(model)
+    if spec.compiled:
+        model.compile()
     device = torch.device(spec.device)
     trained = train(
         model,

@@ -25,7 +25,8 @@ REFERENCE = "decoder-128"
 _FILE = "compiling.json"
 _TURNS = 7
 _STEPS = 6
-_STARTS = 2.0  # a run is compiled again when it was stopped and goes on: count on one such stop
+_STARTS = 2.0
+_LEAST_SAVED = 0.02  # less than that is noise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +43,18 @@ class Compiling:
     first: float
     why_not: str = ""
 
+    @property
+    def least(self) -> float | None:
+        """Seconds that a run takes at least, not compiled, for it to pay; None when it never does.
+
+        A run is compiled again each time it goes on: one such stop is counted on.
+        """
+        saved = 1 - 1 / self.faster
+        return _STARTS * self.first / saved if saved > _LEAST_SAVED else None
+
     def pays(self, seconds: float) -> bool:
         """Whether a run of so many seconds, not compiled, ends earlier compiled."""
-        return seconds * (1 - 1 / self.faster) > _STARTS * self.first
+        return self.least is not None and seconds > self.least
 
 
 _KEPT = TypeAdapter(dict[str, Compiling])
