@@ -61,6 +61,7 @@ def test_what_was_measured_is_remembered(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # torch's compiler itself
 def test_a_compiled_run_goes_on_with_its_bits(
     stream: TokenStream, corpus: Corpus, tmp_path: Path
 ) -> None:
