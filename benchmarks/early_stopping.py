@@ -179,10 +179,7 @@ def measure(
 ) -> Row:
     """Replay a rule over all studies of a source."""
     played = [replay(rule(index), case.arms) for index, case in enumerate(cases)]
-    spreads = [
-        float(np.ptp(np.sort(case.arms[:, -1])[: (len(case.arms) + 1) // 2])) for case in cases
-    ]
-    regrets = [one.regret / max(s, 1e-12) for one, s in zip(played, spreads, strict=True)]
+    regrets = [one.regret / case.arms[:, -1].min() for one, case in zip(played, cases, strict=True)]
     wrong = sum(one.wrong for one in played)
     return Row(
         source=source,
@@ -224,7 +221,7 @@ def table(rows: list[Row]) -> str:
         allowed = "" if row.chance is None else f"{row.chance:.2f}"
         lines.append(
             f"{row.source:42}{row.rule:23}{allowed:>8}{row.studies:8}{row.arms:6.1f}"
-            f"{row.saved:8.1%}{row.wrong_share:8.1%}{row.stated:8.3f}{row.regret:8.4f}"
+            f"{row.saved:8.1%}{row.wrong_share:8.1%}{row.stated:8.3f}{row.regret:8.2%}"
         )
     return "\n".join(lines)
 
@@ -240,7 +237,7 @@ def main() -> None:
         print(json.dumps({"checkpoints": CHECKPOINTS, "rows": [asdict(r) for r in rows]}, indent=1))
         return
     print("saved: of all steps; wrong: studies whose best arm was stopped; stated: mean of the")
-    print("chances that the rule stated; regret: loss given up, over the better half's range.\n")
+    print("chances that the rule stated; regret: mean loss given up, over the best.\n")
     print(table(rows))
 
 
