@@ -17,7 +17,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from trainonce.analysis.effects import Sample, difference, mean, trend
+from trainonce.analysis.effects import Sample, effect, mean, trend
 from trainonce.analysis.verdicts import ALPHA, Verdict, verdict
 from trainonce.plan.power import POWER, detectable_effect
 
@@ -49,9 +49,9 @@ class World:
 
 def continuous(world: World) -> tuple[Sample, float]:
     """A loss in nats: normal; treated units vary more."""
-    effect = world.random.normal(0, 1)
+    change = world.random.normal(0, 1)
     noise = world.random.normal(0, 1 + 0.5 * world.share)
-    return world.sample(world.shift + effect * world.share + noise), effect
+    return world.sample(world.shift + change * world.share + noise), change
 
 
 def skewed(world: World) -> tuple[Sample, float]:
@@ -104,11 +104,11 @@ def coverage(kind: str, studies: int) -> float:
     """How often the interval of the highest dose against dose 0 holds the effect."""
     held = 0
     for study in range(studies):
-        sample, effect = KINDS[kind](
+        sample, truth = KINDS[kind](
             World(np.random.default_rng([study, sorted(KINDS).index(kind)]))
         )
-        found = difference(mean(sample.of(DOSES[-1])), mean(sample.of(0)))
-        held += found.low <= effect <= found.high
+        found = effect(sample.of(DOSES[-1]), sample.of(0))
+        held += found.low <= truth <= found.high
     return held / studies
 
 
@@ -146,13 +146,13 @@ def power_gap(studies: int) -> float:
     for study in range(studies):
         random = np.random.default_rng([study, 8])
         units, strata = LAYOUTS[study % len(LAYOUTS)]
-        effect = detectable_effect(units, units, 1.0, 1)
+        smallest = detectable_effect(units, units, 1.0, 1)
         doses = np.repeat([0, DOSES[-1]], units)
-        values = random.normal(0, 1, 2 * units) + effect * (doses > 0)
+        values = random.normal(0, 1, 2 * units) + smallest * (doses > 0)
         sample = Sample(values, doses, np.tile(np.arange(units) % strata, 2))
-        estimate = difference(mean(sample.of(DOSES[-1])), mean(sample.of(0)))
+        estimate = effect(sample.of(DOSES[-1]), sample.of(0))
         p = trend(sample, random)
-        found += verdict(estimate, p, 1, effect / 100, units) is Verdict.YES
+        found += verdict(estimate, p, 1, smallest / 100, units) is Verdict.YES
     return 100 * (found / studies - POWER)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
 from trainonce.analysis.means import rate_limits, share_limits, spread_within, student_limits
 
@@ -66,25 +67,40 @@ def mean(sample: Sample, level: float = 0.95) -> Estimate:
     """
     values, units = sample.values, len(sample.values)
     value = float(values.mean())
-    low, high = sample.low, sample.high
-    if values.min() < low or values.max() > high:
-        low, high = -math.inf, math.inf
-    bounded = math.isfinite(low) and math.isfinite(high)
-    if bounded and bool(((values == low) | (values == high)).all()):
+    low, high = _bounds(sample)
+    if _bounded(sample) and bool(((values == low) | (values == high)).all()):
         limits = rate_limits(int((values == high).sum()), units, level)
         return _estimate(value, low + limits[0] * (high - low), low + limits[1] * (high - low))
-    if np.ptp(values) <= _SAME * max(1.0, abs(value)):
+    if _agree(sample):
         unseen = 1 - ((1 - level) / 2) ** (1 / units)
         below = value - unseen * (value - low) if math.isfinite(low) else value
         above = value + unseen * (high - value) if math.isfinite(high) else value
         return _estimate(value, below, above)
     variance, freedom = spread_within(values, sample.strata)
-    if bounded:
+    if _bounded(sample):
         size = high - low
         limits = share_limits((value - low) / size, variance / size**2, freedom, units, level)
         return _estimate(value, low + limits[0] * size, low + limits[1] * size)
     below, above = student_limits(value, variance, freedom, units, level)
     return _estimate(value, max(below, low), min(above, high))
+
+
+def effect(treated: Sample, control: Sample) -> Estimate:
+    """The mean of the treated units minus that of the control, with its 95 % interval.
+
+    Welch's where the values of both vary and have no two bounds: there Student's intervals of the
+    two means, put together, would be too wide for few units. Else it is put together from those.
+    """
+    if _bounded(treated) or _bounded(control) or _agree(treated) or _agree(control):
+        return difference(mean(treated), mean(control))
+    (one, one_freedom), (two, two_freedom) = (
+        spread_within(sample.values, sample.strata) for sample in (treated, control)
+    )
+    first, second = one / len(treated.values), two / len(control.values)
+    freedom = (first + second) ** 2 / (first**2 / one_freedom + second**2 / two_freedom)
+    half = float(stats.t.ppf(0.975, freedom)) * math.sqrt(first + second)
+    value = float(treated.values.mean() - control.values.mean())
+    return Estimate(value, value - half, value + half)
 
 
 def difference(treated: Estimate, control: Estimate) -> Estimate:
@@ -123,6 +139,24 @@ def holm(p_values: list[float]) -> list[float]:
         highest = max(highest, min(1.0, p_values[index] * (len(p_values) - rank)))
         adjusted[index] = highest
     return adjusted
+
+
+def _bounds(sample: Sample) -> tuple[float, float]:
+    """The outcome's bounds; none where a value goes beyond them."""
+    if sample.values.min() < sample.low or sample.values.max() > sample.high:
+        return -math.inf, math.inf
+    return sample.low, sample.high
+
+
+def _bounded(sample: Sample) -> bool:
+    low, high = _bounds(sample)
+    return math.isfinite(low) and math.isfinite(high)
+
+
+def _agree(sample: Sample) -> bool:
+    """Whether all units have the same value, or all but."""
+    value = abs(float(sample.values.mean()))
+    return bool(np.ptp(sample.values) <= _SAME * max(1.0, value))
 
 
 def _estimate(value: float, low: float, high: float) -> Estimate:
