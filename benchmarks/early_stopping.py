@@ -53,7 +53,7 @@ class Row:
     saved: float
     wrong: int
     wrong_share: float
-    stated: float
+    spent: float
     regret: float
 
 
@@ -190,7 +190,7 @@ def measure(
         saved=1 - float(np.mean([one.share for one in played])),
         wrong=wrong,
         wrong_share=wrong / len(cases),
-        stated=float(np.mean([one.spent for one in played])),
+        spent=float(np.mean([one.spent for one in played])),
         regret=float(np.mean(regrets)),
     )
 
@@ -216,12 +216,12 @@ def measure_all(folder: Path, quick: bool) -> list[Row]:
 def table(rows: list[Row]) -> str:
     """The rows as text."""
     lines = [f"{'source':42}{'rule':23}{'allowed':>8}{'studies':>8}{'arms':>6}{'saved':>8}"]
-    lines[0] += f"{'wrong':>8}{'stated':>8}{'regret':>8}"
+    lines[0] += f"{'wrong':>8}{'spent':>8}{'regret':>8}"
     for row in rows:
         allowed = "" if row.chance is None else f"{row.chance:.2f}"
         lines.append(
             f"{row.source:42}{row.rule:23}{allowed:>8}{row.studies:8}{row.arms:6.1f}"
-            f"{row.saved:8.1%}{row.wrong_share:8.1%}{row.stated:8.3f}{row.regret:8.2%}"
+            f"{row.saved:8.1%}{row.wrong_share:8.1%}{row.spent:8.3f}{row.regret:8.2%}"
         )
     return "\n".join(lines)
 
@@ -236,8 +236,9 @@ def main() -> None:
     if chosen.json:
         print(json.dumps({"checkpoints": CHECKPOINTS, "rows": [asdict(r) for r in rows]}, indent=1))
         return
-    print("saved: of all steps; wrong: studies whose best arm was stopped; stated: mean of the")
-    print("chances that the rule stated; regret: mean loss given up, over the best.\n")
+    print("saved: of all steps; wrong: studies whose best arm was stopped; spent: mean sum")
+    print("of the chances that stopped arms had to end best, as the rule saw them; regret: mean")
+    print("loss given up, over the best.\n")
     print(table(rows))
 
 

@@ -146,7 +146,7 @@ def power_gap(studies: int) -> float:
     for study in range(studies):
         random = np.random.default_rng([study, 8])
         units, strata = LAYOUTS[study % len(LAYOUTS)]
-        smallest = detectable_effect(units, units, 1.0, 1)
+        smallest = detectable_effect(units, units, 1.0, questions=1, strata=strata)
         doses = np.repeat([0, DOSES[-1]], units)
         values = random.normal(0, 1, 2 * units) + smallest * (doses > 0)
         sample = Sample(values, doses, np.tile(np.arange(units) % strata, 2))
