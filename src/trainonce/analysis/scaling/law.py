@@ -155,7 +155,10 @@ class Law:
             )
 
     def _check_variable(self, variable: Variable, columns: Columns, free: Sequence[str]) -> None:
-        """As many values of a variable as its own free numbers and the floor need."""
+        """Refuse fewer values of a variable than its own free numbers and the floor need.
+
+        One less is enough where the exponent is shared, since the other variable tells it too.
+        """
         own = {n for t in self.terms if t.variable is variable for n in (t.coefficient, t.exponent)}
         needed = len(own.intersection(free)) + (self.floor in free)
         shared = len({t.variable for t in self.terms}) > len(self.exponents)
