@@ -171,7 +171,7 @@ def test_the_start_of_each_run_is_left_out() -> None:
 
 
 @pytest.mark.slow
-def test_intervals_hold_new_runs_as_often_as_they_say() -> None:
+def test_intervals_hold_new_runs_at_least_as_often_as_they_say() -> None:
     """95 % intervals of a run three times the largest, over 150 ladders."""
     random = np.random.default_rng(7)
     hit = []
@@ -181,4 +181,4 @@ def test_intervals_hold_new_runs_as_often_as_they_say() -> None:
         loss = chinchilla(size, 20 * size) * math.exp(0.00316 * random.standard_normal())
         interval = found.interval(size, 20 * size)
         hit.append(interval.low <= loss <= interval.high)
-    assert 0.90 <= np.mean(hit) <= 0.99
+    assert np.mean(hit) >= 0.95 - 2 * math.sqrt(0.95 * 0.05 / 150)
