@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from trainonce.plan.plan import Plan, Role
 from trainonce.plan.planner import plan
@@ -263,8 +264,6 @@ def test_what_a_token_attends_to_is_in_every_key_unless_it_is_what_it_was_before
 
 def test_the_detectable_effect_is_found_with_the_power_it_says() -> None:
     """Simulate t-tests at the corrected level."""
-    from scipy import stats
-
     effect = detectable_effect(treated=16, control=16, spread=0.5, questions=4)
     random = np.random.default_rng(5)
     treated = random.normal(effect, 0.5, (4000, 16))
@@ -293,3 +292,15 @@ def test_processes_and_recomputing_are_in_the_key_only_where_they_are_asked_for(
     two = planned(tmp_path, home, documents_file, MEMORY, batch="4\n  processes: 2").jobs[0].spec
     assert isinstance(two, TrainSpec)
     assert two.processes == ProcessSettings(count=2, parallel=Parallel.DDP)
+
+
+def test_strata_cost_degrees_of_freedom() -> None:
+    """Four strata of two units a dose: a test of what differs within them has 8 left of 14."""
+    effect = detectable_effect(8, 8, 0.5, questions=1, strata=4)
+    random = np.random.default_rng(6)
+    treated, control = (random.normal(centre, 0.5, (4000, 4, 2)) for centre in (effect, 0.0))
+    within = (
+        treated.var(axis=2, ddof=1).mean(axis=1) + control.var(axis=2, ddof=1).mean(axis=1)
+    ) / 8
+    t = (treated.mean(axis=(1, 2)) - control.mean(axis=(1, 2))) / np.sqrt(within)
+    assert np.mean(t > stats.t.ppf(0.975, 8)) == pytest.approx(0.8, abs=0.03)

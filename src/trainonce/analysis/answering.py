@@ -18,7 +18,7 @@ from trainonce.analysis.answers import (
     LeftOut,
     OutcomeAnswer,
 )
-from trainonce.analysis.effects import Estimate, Sample, difference, holm, mean, trend
+from trainonce.analysis.effects import Estimate, Sample, effect, holm, mean, trend
 from trainonce.analysis.verdicts import verdict
 from trainonce.methods.registry import Outcome, probe_of
 from trainonce.plan.plan import Plan, PlannedQuestion, Role
@@ -82,7 +82,7 @@ def _answer(
 ) -> Answer:
     question = planned.question
     own = decided[question.id]
-    effect = Estimate(own.estimate, own.low, own.high)
+    decided_effect = Estimate(own.estimate, own.low, own.high)
     others = [o for o in probe_of(question.method).outcomes if o.name != own.outcome]
     on_plain = rows[Role.CHECK].filter(pl.col("question") == question.id)
     return Answer(
@@ -91,7 +91,7 @@ def _answer(
         method=question.method.name,
         paper=question.method.paper,
         verdict=verdict(
-            effect,
+            decided_effect,
             adjusted[question.id],
             question.direction,
             question.smallest,
@@ -132,11 +132,8 @@ def _outcome(rows: pl.DataFrame, planned: PlannedQuestion, outcome: Outcome) -> 
     sample = _sample(own, outcome)
     name = planned.question.id
     doses = sorted({int(dose) for dose in sample.doses})
-    means = {
-        dose: mean(sample.of(dose), generator(0, name, f"bootstrap {outcome.name} {dose}"))
-        for dose in doses
-    }
-    effects = {dose: difference(means[dose], means[0]) for dose in doses}
+    means = {dose: mean(sample.of(dose)) for dose in doses}
+    effects = {dose: effect(sample.of(dose), sample.of(0)) for dose in doses}
     top = effects[doses[-1]]
     return OutcomeAnswer(
         outcome=outcome.name,
@@ -184,17 +181,13 @@ def _groups(rows: pl.DataFrame, planned: PlannedQuestion, column: str) -> tuple[
     groups = []
     for value in values:
         sample = _sample(own.filter(pl.col(column) == value), outcome)
-        ends = [
-            mean(sample.of(dose), generator(0, name, f"bootstrap {column} {value} {dose}"))
-            for dose in (int(sample.doses.max()), 0)
-        ]
-        effect = difference(*ends)
+        found = effect(sample.of(int(sample.doses.max())), sample.of(0))
         groups.append(
             Group(
                 name=f"seed {value}" if column == "seed" else str(value),
-                estimate=effect.value,
-                low=effect.low,
-                high=effect.high,
+                estimate=found.value,
+                low=found.low,
+                high=found.high,
                 units=len(sample.values),
             )
         )
@@ -206,11 +199,11 @@ def _heldout(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _heldout_change(trunk: pl.DataFrame, plain: pl.DataFrame) -> Estimate:
-    """The relative change of the held-out loss; blocks are paired, and resampled as such."""
+    """The relative change of the held-out loss; blocks are paired."""
     before, after = plain["value"].to_numpy(), trunk["value"].to_numpy()
     strata = trunk["seed"].to_numpy()
     sample = Sample(after - before, np.zeros(len(after), dtype=np.int64), strata)
-    change = mean(sample, generator(0, "heldout", "bootstrap"))
+    change = mean(sample)
     base = float(before.mean())
     return Estimate(change.value / base, change.low / base, change.high / base)
 

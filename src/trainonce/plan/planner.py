@@ -321,6 +321,9 @@ def _planned(
     top = max(question.treatment.doses)
     treated = sum(item.dose == top for item in items)
     control = sum(item.dose == 0 for item in items)
+    strata = len(
+        {(s, item.kind) for s, t in trunks.items() for item in t.stream.items[question.id]}
+    )
     share = sum(trunk.changed[question.id] for trunk in trunks.values()) / len(trunks)
     assumptions = [
         "doses are dealt to items at random, by seed, in equal numbers within each kind of item",
@@ -334,7 +337,7 @@ def _planned(
         question=question,
         strategy=Strategy.MULTIPLEX,
         detectable_effect=detectable_effect(
-            treated, control, question.outcome.spread, len(study.questions)
+            treated, control, question.outcome.spread, len(study.questions), strata
         ),
         units=len(items),
         assumptions=tuple(assumptions),
