@@ -56,7 +56,16 @@ def new(
 
 
 @app.command()
-def plan(study: StudyFile, as_json: AsJson = False) -> None:
+def plan(
+    study: StudyFile,
+    as_json: AsJson = False,
+    graph: Annotated[
+        bool, typer.Option("--graph", help="Draw the jobs as a tree: what begins with what.")
+    ] = False,
+    svg: Annotated[
+        Path | None, typer.Option("--svg", help="Write the drawing to this SVG file.")
+    ] = None,
+) -> None:
     """Say what a study will take, before it takes it. Trains nothing.
 
     Prepares the corpus (once; it is cached), packs the questions, and prints every job with its
@@ -66,6 +75,7 @@ def plan(study: StudyFile, as_json: AsJson = False) -> None:
     from trainonce.cli.progress import data_progress
     from trainonce.lab import Study
     from trainonce.plan.cost import predict
+    from trainonce.report.graph import graph_svg, graph_tree
     from trainonce.report.terminal import plan_view
     from trainonce.run.cache import JobCache
 
@@ -73,13 +83,16 @@ def plan(study: StudyFile, as_json: AsJson = False) -> None:
         loaded = Study.load(study)
         with data_progress(errors()) as progress:
             planned = loaded.plan(progress)
+        if svg is not None:
+            svg.write_text(graph_svg(planned), encoding="utf-8")
+            errors().print(f"wrote {svg}", markup=False, soft_wrap=True)
         prediction = predict(planned)
         if as_json:
             show_json({**planned.to_json(), "machine": prediction.to_json()})
             return
         cache = JobCache(planned.home)
         done = {job.key for job in planned.jobs if cache.done(job.key)}
-        show(plan_view(planned, done, prediction))
+        show(graph_tree(planned, done) if graph else plan_view(planned, done, prediction))
 
 
 @app.command()
