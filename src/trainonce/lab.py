@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from trainonce.analysis.answering import answer
@@ -15,6 +15,7 @@ from trainonce.run.local import Event, carry_out
 from trainonce.stream.corpus import Progress
 from trainonce.stream.home import home as default_home
 from trainonce.study.load import StudyDefinition, load
+from trainonce.study.trackers import Tracker
 
 
 class Study:
@@ -59,15 +60,25 @@ class Study:
         return self._plan
 
     def run(
-        self, *, workers: int | None = None, report: Callable[[Event], None] | None = None
+        self,
+        *,
+        workers: int | None = None,
+        report: Callable[[Event], None] | None = None,
+        trackers: Sequence[Tracker] = (),
     ) -> Study:
         """Run what is not finished yet.
 
+        Args:
+            workers: processes side by side; as many as cores allow when left out.
+            report: told what happens.
+            trackers: that runs are tracked with, beside those that the study names.
+
         Raises:
             StudyError: as `plan`.
+            TrackerError: when a tracker is not installed.
             JobFailedError: when a job fails; running again goes on from there.
         """
-        carry_out(self.plan(), workers=workers, report=report)
+        carry_out(self.plan(), workers=workers, report=report, trackers=trackers)
         return self
 
     @property

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -15,6 +16,7 @@ from trainonce.cli.app import app
 from trainonce.stream.home import VARIABLE
 from trainonce.study.load import load
 from trainonce.train.calibrate import Timing, remember
+from trainonce.train.compiling import Compiling
 
 STUDY = """\
 study: Tiny [bold]title[/bold]
@@ -99,7 +101,7 @@ def test_plan_for_people(command: Command, study: Path) -> None:
 
 
 def test_run_then_report(command: Command, study: Path) -> None:
-    found = command("run", study, "--json")
+    found = command("run", study, "--json", "--track", "tensorboard")
     assert found.returncode == 0, found.stderr
     document = json.loads(found.stdout)
     assert document.keys() >= RUN_KEYS
@@ -123,6 +125,17 @@ def test_run_then_report(command: Command, study: Path) -> None:
     assert not page.stdout
     html = (command.folder / "tiny.html").read_text()
     assert "Tiny [bold]title[/bold]" in html
+    shown = [path.parent.name for path in (command.home / "tracking").rglob("events.*")]
+    assert len(shown) == 2  # the trunk and the plain run
+    assert all((command.home / "jobs" / key / "losses.npy").is_file() for key in shown)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("wandb") is not None, reason="wandb is installed")
+def test_a_tracker_that_is_missing_ends_with_2(command: Command, study: Path) -> None:
+    found = command("run", study, "--track", "wandb")
+    assert found.returncode == 2
+    assert "tracking with wandb needs: pip install wandb" in found.stderr
+    assert not found.stdout
 
 
 def test_a_broken_study_ends_with_2_and_its_problems(command: Command, tmp_path: Path) -> None:
@@ -173,6 +186,13 @@ def test_methods_for_programs_and_people() -> None:
 TIMING = Timing(work=1e5, alone=1.0, side_by_side=1.1, workers=2, batched={4: 2.0, 16: 4.0})
 
 
+@pytest.fixture(autouse=True)
+def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiling takes half a minute."""
+    gain = Compiling(faster=1.25, first=30.0)
+    monkeypatch.setattr("trainonce.train.compiling.measure", lambda _device: gain)
+
+
 def test_doctor_finds_this_machine_well(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(VARIABLE, str(tmp_path / "home"))
     remember(tmp_path / "home", torch.device("cpu"), {"mlp": TIMING})
@@ -180,6 +200,10 @@ def test_doctor_finds_this_machine_well(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert found.exit_code == 0
     states = {finding["name"]: finding["state"] for finding in json.loads(found.stdout)}
     assert states["Python"] == states["torch"] == states["cache"] == "good"
+    lines = {finding["name"]: finding["found"] for finding in json.loads(found.stdout)}
+    assert lines["compiling, cpu"] == (
+        "1.25x faster, the first step 30 s slower; plans compile runs over 5 min"
+    )
 
 
 def test_doctor_times_replicas_once_and_remembers(
@@ -222,16 +246,18 @@ def test_doctor_names_what_would_mend_a_cache_that_cannot_be_written(
     assert VARIABLE in cache["fix"]
 
 
+@pytest.mark.parametrize("what", ["replicas", "compiling"])
 def test_doctor_names_a_damaged_calibration(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str
 ) -> None:
     monkeypatch.setenv(VARIABLE, str(tmp_path))
-    (tmp_path / "replicas.json").write_text('{"half": ')
+    remember(tmp_path, torch.device("cpu"), {"mlp": TIMING})
+    (tmp_path / f"{what}.json").write_text('{"half": ')
     found = CliRunner().invoke(app, ["doctor", "--json"])
     assert found.exit_code == 1
-    replicas = next(f for f in json.loads(found.stdout) if f["name"] == "replicas, cpu")
-    assert replicas["state"] == "bad"
-    assert str(tmp_path / "replicas.json") in replicas["found"]
+    finding = next(f for f in json.loads(found.stdout) if f["name"] == f"{what}, cpu")
+    assert finding["state"] == "bad"
+    assert str(tmp_path / f"{what}.json") in finding["found"]
 
 
 def test_help_teaches() -> None:

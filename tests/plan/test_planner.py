@@ -5,13 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from trainonce.plan.plan import Plan, Role
 from trainonce.plan.planner import plan
 from trainonce.plan.power import detectable_effect
 from trainonce.study.load import load
-from trainonce.study.problems import StudyError
-from trainonce.train.settings import CheckpointSettings
+from trainonce.study.problems import Problem, StudyError
+from trainonce.tasks.language import TrainSpec
+from trainonce.train.settings import CheckpointSettings, Parallel, ProcessSettings
 
 HEAD = """\
 study: Tiny
@@ -44,7 +46,13 @@ def planned(tmp_path: Path, home: Path, corpus: Path, *questions: str, **changes
     return plan(load(file), home)
 
 
-HEAD_VALUES = {"batch": "4", "allow_changed": "20%", "length": "160 steps", "seeds": "[1, 2]"}
+HEAD_VALUES = {
+    "sequence": "64",
+    "batch": "4",
+    "allow_changed": "20%",
+    "length": "160 steps",
+    "seeds": "[1, 2]",
+}
 
 
 def keys(found: Plan, role: Role) -> set[str]:
@@ -154,6 +162,27 @@ def test_questions_on_one_lane_are_told_which_lane_is_free(
     planned(tmp_path, home, documents_file, MEMORY, mended)
 
 
+def test_lanes_named_in_one_error_hold_together(
+    tmp_path: Path, home: Path, documents_file: Path
+) -> None:
+    problems: tuple[Problem, ...] = ()
+    for letter in "abcdefgh":
+        asked = [MEMORY.replace("id: memory", f"id: {letter}{number}") for number in range(9)]
+        try:
+            planned(tmp_path, home, documents_file, *asked, allow_changed="89%")
+        except StudyError as error:
+            problems = tuple(error.problems)
+        if len(problems) > 1:
+            break
+    assert len(problems) > 1
+    for problem in problems:
+        name = problem.right.partition("into question '")[2].partition("'")[0]
+        lane = problem.right.partition("`lane: ")[2].partition("`")[0]
+        index = int(name[1:])
+        asked[index] = asked[index].replace("id:", f"lane: {lane}, id:")
+    planned(tmp_path, home, documents_file, *asked, allow_changed="89%")
+
+
 @pytest.mark.parametrize(
     ("question", "field", "message"),
     [
@@ -223,10 +252,18 @@ def test_what_changes_a_result_is_in_every_key(
     assert not {job.key for job in plain.jobs} & {job.key for job in other.jobs}
 
 
+def test_what_a_token_attends_to_is_in_every_key_unless_it_is_what_it_was_before(
+    tmp_path: Path, home: Path, documents_file: Path
+) -> None:
+    plain = planned(tmp_path, home, documents_file, MEMORY)
+    across = planned(tmp_path, home, documents_file, MEMORY, sequence="64, attention: across")
+    within = planned(tmp_path, home, documents_file, MEMORY, sequence="64, attention: within")
+    assert across.hash == plain.hash
+    assert not {job.key for job in plain.jobs} & {job.key for job in within.jobs}
+
+
 def test_the_detectable_effect_is_found_with_the_power_it_says() -> None:
     """Simulate t-tests at the corrected level."""
-    from scipy import stats
-
     effect = detectable_effect(treated=16, control=16, spread=0.5, questions=4)
     random = np.random.default_rng(5)
     treated = random.normal(effect, 0.5, (4000, 16))
@@ -239,3 +276,31 @@ def test_more_units_detect_less() -> None:
     few = detectable_effect(8, 8, 0.5, questions=4)
     many = detectable_effect(32, 32, 0.5, questions=4)
     assert many < few / 2
+
+
+def test_processes_and_recomputing_are_in_the_key_only_where_they_are_asked_for(
+    tmp_path: Path, home: Path, documents_file: Path
+) -> None:
+    plain = planned(tmp_path, home, documents_file, MEMORY)
+    keys = {plain.hash}
+    for text in ("processes: 1\n  recompute: false", "processes: {count: 1, parallel: fsdp}"):
+        same = planned(tmp_path, home, documents_file, MEMORY, batch=f"4\n  {text}")
+        assert same.hash == plain.hash
+    for text in ("processes: 2", "processes: {count: 2, parallel: fsdp}", "recompute: true"):
+        keys.add(planned(tmp_path, home, documents_file, MEMORY, batch=f"4\n  {text}").hash)
+    assert len(keys) == 4
+    two = planned(tmp_path, home, documents_file, MEMORY, batch="4\n  processes: 2").jobs[0].spec
+    assert isinstance(two, TrainSpec)
+    assert two.processes == ProcessSettings(count=2, parallel=Parallel.DDP)
+
+
+def test_strata_cost_degrees_of_freedom() -> None:
+    """Four strata of two units a dose: a test of what differs within them has 8 left of 14."""
+    effect = detectable_effect(8, 8, 0.5, questions=1, strata=4)
+    random = np.random.default_rng(6)
+    treated, control = (random.normal(centre, 0.5, (4000, 4, 2)) for centre in (effect, 0.0))
+    within = (
+        treated.var(axis=2, ddof=1).mean(axis=1) + control.var(axis=2, ddof=1).mean(axis=1)
+    ) / 8
+    t = (treated.mean(axis=(1, 2)) - control.mean(axis=(1, 2))) / np.sqrt(within)
+    assert np.mean(t > stats.t.ppf(0.975, 8)) == pytest.approx(0.8, abs=0.03)

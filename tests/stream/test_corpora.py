@@ -8,7 +8,16 @@ import datasets
 import polars as pl
 import pytest
 
-from trainonce.stream.corpora import CorpusError, CorpusSource, documents, fingerprint, pieces
+from trainonce.stream import corpora
+from trainonce.stream.corpora import (
+    CorpusError,
+    CorpusSource,
+    _paragraphs,
+    documents,
+    fingerprint,
+    pieces,
+    unique,
+)
 
 ROWS = [{"text": "one"}, {"text": "two"}]
 
@@ -18,7 +27,8 @@ def test_stdlib_is_real_text_and_the_same_every_time() -> None:
     assert len(texts) > 400
     assert any("def dataclass(" in text for text in texts)
     assert any(text.startswith('The "assert" statement') for text in texts)  # a help topic
-    assert fingerprint(texts) == fingerprint(documents(CorpusSource(name="stdlib")))
+    again = fingerprint(documents(CorpusSource(name="stdlib")))
+    assert fingerprint(texts).hash == again.hash
 
 
 def write(folder: Path, name: str) -> Path:
@@ -51,7 +61,33 @@ def test_a_long_text_becomes_many_documents_and_loses_nothing(tmp_path: Path) ->
 
 
 def test_a_paragraph_longer_than_a_piece_is_cut() -> None:
-    assert max(len(piece) for piece in pieces("y" * 10_000, characters=1000)) <= 1000
+    assert max(len(piece) for piece in pieces(["y" * 10_000], characters=1000)) <= 1000
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 7, 10_000])
+def test_however_a_text_is_read_its_documents_are_the_same(length: int) -> None:
+    text = "\n\nab\n\n\nc\n\n" + "d" * 30 + "\n\n\n\ne\nf\n\n" + "g\n\n" * 9 + "\n"
+    chunks = [text[start : start + length] for start in range(0, len(text), length)]
+    assert list(pieces(chunks, characters=8)) == list(pieces([text], characters=8))
+    assert list(_paragraphs(chunks)) == text.split("\n\n")
+
+
+def test_the_same_text_twice_is_one_document() -> None:
+    assert list(unique(["b", "a", "b", "c", "a"])) == ["b", "a", "c"]
+
+
+def test_a_line_may_hold_what_other_programs_end_lines_with(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"text": "one\u2028two"}\n', encoding="utf-8")
+    assert list(documents(CorpusSource(name=str(file)))) == ["one\u2028two"]
+
+
+def test_parquet_is_read_in_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ["a", None, "b", "c", "d"]
+    pl.DataFrame({"text": texts}).write_parquet(tmp_path / "a.parquet")
+    for rows in (1, 2, 5, 6):
+        monkeypatch.setattr(corpora, "_PARQUET_ROWS", rows)
+        assert list(documents(CorpusSource(name=str(tmp_path / "a.parquet")))) == list("abcd")
 
 
 def test_a_folder_is_all_its_files_in_order(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import pytest
 from tokenizers import Tokenizer
 
 from trainonce.stream.corpora import CorpusError, CorpusSource, documents
-from trainonce.stream.corpus import Corpus, DataSettings, prepare, split_of
+from trainonce.stream.corpus import Corpus, DataSettings, prepare
+from trainonce.stream.splits import split_of
 from trainonce.stream.tokenizers import TokenizerError, train_bpe
 
 
@@ -71,7 +72,7 @@ def test_a_hugging_face_tokenizer_by_path(
         tmp_path / "tok"
     )
     other = prepare(replace(settings, tokenizer=str(tmp_path / "tok")), home)
-    np.testing.assert_array_equal(other.train.tokens, corpus.train.tokens)
+    np.testing.assert_array_equal(other.split("train").tokens, corpus.split("train").tokens)
 
 
 def test_what_cannot_be_had_is_named(settings: DataSettings, home: Path, tmp_path: Path) -> None:

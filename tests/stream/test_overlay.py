@@ -115,6 +115,26 @@ def test_what_cannot_be_inserted_is_refused(
         Overlay().add(array(row), array(offset), array(document), pool)
 
 
+def test_bounds_beyond_the_tokens_are_refused() -> None:
+    for bounds in (array(0, 3), array(1, 2), array(0, 1)):
+        with pytest.raises(ValueError, match="lead from 0 to its 2 tokens"):
+            Overlay().add(array(0), array(0), array(0), Pool(np.ones(2, dtype=np.uint16), bounds))
+
+
+def test_rows_too_high_for_one_number_are_sorted_too() -> None:
+    """Row, offset and document take 50, 10 and 6 bits of 64 here, and 53, 10 and 6."""
+    random = np.random.default_rng(0)
+    pool = [[token] for token in range(50)]
+    rows = random.permutation(50) // 2
+    offsets = np.arange(50) * 20
+    for step in (2**45, 2**48):
+        overlay = Overlay().add(rows * step, offsets, np.arange(50), pool)
+        order = np.lexsort((offsets, rows))
+        np.testing.assert_array_equal(overlay.rows, rows[order] * step)
+        np.testing.assert_array_equal(overlay.offsets, offsets[order])
+        np.testing.assert_array_equal(overlay.documents, order)
+
+
 def test_an_insertion_never_runs_into_the_next_sequence() -> None:
     overlay = Overlay().add(array(0), array(3), array(0), [[1, 2]])
     with pytest.raises(ValueError, match="ends at token 5 of sequences of 4"):

@@ -116,7 +116,7 @@ def test_a_sequence_does_not_depend_on_how_it_is_batched(stream: TokenStream) ->
 def test_the_target_of_a_sequence_is_the_token_after_it(stream: TokenStream) -> None:
     tokens = stream.read([0])
     assert tokens.shape == (1, 65)
-    base = stream.corpus.train.tokens
+    base = stream.corpus.split("train").tokens
     start = int(
         np.flatnonzero((np.lib.stride_tricks.sliding_window_view(base, 65) == tokens).all(1))[0]
     )

@@ -13,8 +13,9 @@ from trainonce.study.load import load, placebo
 from trainonce.study.problems import StudyError
 from trainonce.study.questions import ItemQuestion
 from trainonce.study.templates import TEMPLATES, study_text
+from trainonce.study.trackers import Tracker
 from trainonce.train.schedules import Cosine, WarmupStableDecay
-from trainonce.train.settings import CheckpointSettings, OnNan
+from trainonce.train.settings import CheckpointSettings, OnNan, Parallel, ProcessSettings
 
 GOOD = """\
 study: A title
@@ -339,3 +340,21 @@ def test_every_template_is_a_good_study(tmp_path: Path, name: str) -> None:
 def test_the_quickstart_is_what_new_writes() -> None:
     example = Path(__file__).parents[2] / "examples" / "quickstart.yaml"
     assert example.read_text() == study_text("quickstart")
+
+
+def test_processes_and_trackers(tmp_path: Path) -> None:
+    plain = load(write(tmp_path, GOOD))
+    assert (plain.recipe.processes, plain.recipe.recompute, plain.tracking) == (None, False, ())
+    text = GOOD.replace("batch: 4", "processes: {count: 2, parallel: fsdp}\n  batch: 4")
+    found = load(write(tmp_path, f"tracking: tensorboard\n{text}"))
+    assert found.recipe.processes == ProcessSettings(count=2, parallel=Parallel.FSDP)
+    assert found.tracking == (Tracker.TENSORBOARD,)
+
+
+def test_a_batch_that_processes_cannot_part_is_a_problem(tmp_path: Path) -> None:
+    lines = "accumulate: 2\n  processes: 4\n  batch: 4"
+    with pytest.raises(StudyError) as error:
+        load(write(tmp_path, GOOD.replace("batch: 4", lines)))
+    (problem,) = error.value.problems
+    assert problem.field == "recipe.processes"
+    assert "parts the batch of 4 sequences evenly; with accumulate it makes 8" in problem.right

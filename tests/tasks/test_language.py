@@ -32,6 +32,7 @@ RUNS = {
     ),
     "treated": replace(RUN, treatments=(TREATED, replace(TREATED, window=(0.25, 1)))),
     "fork": replace(RUN, fork=Fork(replace(RUN, fork=Fork(RUN, 3)), 5)),
+    "compiled": replace(RUN, compiled=True),
     "stacked": stacked([RUN, replace(RUN, seed=2)], threads=2)[1],
 }
 

@@ -158,7 +158,7 @@ def seldom(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_looking_seldom_stops_at_the_same_step_and_saves_nothing_bad(
     stream: TokenStream, corpus: Corpus, tmp_path: Path
 ) -> None:
-    checkpoints = Checkpoints(tmp_path, seconds=-1.0)
+    checkpoints = Checkpoints(tmp_path, steps=1)
     model = Poisoned(stream, corpus, (17,), "loss")
     with pytest.raises(DivergedError, match="at step 18; "):
         train(model, stream, SETTINGS, checkpoints=checkpoints)

@@ -18,7 +18,7 @@ from trainonce.analysis.answers import (
     LeftOut,
     OutcomeAnswer,
 )
-from trainonce.analysis.effects import Estimate, Sample, difference, holm, mean, trend
+from trainonce.analysis.effects import Estimate, Sample, effect, holm, mean, trend
 from trainonce.analysis.runs import Arm, compared, spread
 from trainonce.analysis.verdicts import FEWEST, FEWEST_RUNS, Verdict, verdict
 from trainonce.methods.registry import Outcome, probe_of
@@ -171,11 +171,8 @@ def _outcome(rows: pl.DataFrame, planned: PlannedQuestion, outcome: Outcome) -> 
     sample = _sample(own, outcome)
     name = planned.question.id
     doses = sorted({int(dose) for dose in sample.doses})
-    means = {
-        dose: mean(sample.of(dose), generator(0, name, f"bootstrap {outcome.name} {dose}"))
-        for dose in doses
-    }
-    effects = {dose: difference(means[dose], means[0]) for dose in doses}
+    means = {dose: mean(sample.of(dose)) for dose in doses}
+    effects = {dose: effect(sample.of(dose), sample.of(0)) for dose in doses}
     top = effects[doses[-1]]
     return OutcomeAnswer(
         outcome=outcome.name,
@@ -223,17 +220,13 @@ def _groups(rows: pl.DataFrame, planned: PlannedQuestion, column: str) -> tuple[
     groups = []
     for value in values:
         sample = _sample(own.filter(pl.col(column) == value), outcome)
-        ends = [
-            mean(sample.of(dose), generator(0, name, f"bootstrap {column} {value} {dose}"))
-            for dose in (int(sample.doses.max()), 0)
-        ]
-        effect = difference(*ends)
+        found = effect(sample.of(int(sample.doses.max())), sample.of(0))
         groups.append(
             Group(
                 name=f"seed {value}" if column == "seed" else str(value),
-                estimate=effect.value,
-                low=effect.low,
-                high=effect.high,
+                estimate=found.value,
+                low=found.low,
+                high=found.high,
                 units=len(sample.values),
             )
         )
@@ -245,11 +238,11 @@ def _heldout(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _heldout_change(trunk: pl.DataFrame, plain: pl.DataFrame) -> Estimate:
-    """The relative change of the held-out loss; blocks are paired, and resampled as such."""
+    """The relative change of the held-out loss; blocks are paired."""
     before, after = plain["value"].to_numpy(), trunk["value"].to_numpy()
     strata = trunk["seed"].to_numpy()
     sample = Sample(after - before, np.zeros(len(after), dtype=np.int64), strata)
-    change = mean(sample, generator(0, "heldout", "bootstrap"))
+    change = mean(sample)
     base = float(before.mean())
     return Estimate(change.value / base, change.low / base, change.high / base)
 

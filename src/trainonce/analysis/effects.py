@@ -1,7 +1,7 @@
 """Effects of doses: means, intervals and a trend test that rest on the randomization.
 
 Doses were dealt to items at random within strata (a seed and a kind of item). Tests deal them
-again within the same strata; intervals resample items within the same dose and stratum.
+again within the same strata; intervals rest on how units of one dose and stratum differ.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from trainonce.analysis.means import rate_limits, share_limits, spread_within, student_limits
+
 Floats = npt.NDArray[np.float64]
 
-RESAMPLES = 4_000
 PERMUTATIONS = 9_999
+_SAME = 1e-9  # values nearer to each other than that do not tell how units differ
 
 
 @dataclass(frozen=True)
@@ -54,26 +56,51 @@ class Estimate:
     high: float
 
 
-def mean(sample: Sample, random: np.random.Generator, level: float = 0.95) -> Estimate:
-    """The mean of a sample of one dose, with a bootstrap interval over its units.
+def mean(sample: Sample, level: float = 0.95) -> Estimate:
+    """The mean of a sample of one dose, and its interval.
 
-    The percentile interval is widened to what Student's t would have (Hesterberg 2015,
-    arXiv 1411.5279, section 5.3), since plain percentiles are too narrow for few units. Where all
-    units have the same value a resample cannot differ either; then the interval reaches as far
-    towards the outcome's bounds as a share of units that nobody has seen could be, at this level.
+    By what the values are: Jeffreys' interval where each is one of the outcome's two bounds, a
+    score interval where it has two bounds and they lie between, else Student's; values that go
+    beyond the bounds are taken to have none. Where all units have the same value, which is no
+    bound, they say nothing about how units differ; then the interval reaches as far towards the
+    outcome's bounds as a share of units that nobody has seen could be, at this level.
     """
-    value = float(sample.values.mean())
-    if np.ptp(sample.values) == 0:
-        unseen = 1 - ((1 - level) / 2) ** (1 / len(sample.values))
-        low = value - unseen * (value - sample.low) if math.isfinite(sample.low) else value
-        high = value + unseen * (sample.high - value) if math.isfinite(sample.high) else value
-        return Estimate(value, low, high)
-    means = _resampled_means(sample, random)
-    freedom = max(1, len(sample.values) - len(np.unique(sample.strata)))
-    width = stats.t.ppf((1 + level) / 2, freedom) * math.sqrt(len(sample.values) / freedom)
-    tail = float(stats.norm.cdf(-width))
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return Estimate(value, float(min(low, value)), float(max(high, value)))
+    values, units = sample.values, len(sample.values)
+    value = float(values.mean())
+    low, high = _bounds(sample)
+    if _bounded(sample) and bool(((values == low) | (values == high)).all()):
+        limits = rate_limits(int((values == high).sum()), units, level)
+        return _estimate(value, low + limits[0] * (high - low), low + limits[1] * (high - low))
+    if _agree(sample):
+        unseen = 1 - ((1 - level) / 2) ** (1 / units)
+        below = value - unseen * (value - low) if math.isfinite(low) else value
+        above = value + unseen * (high - value) if math.isfinite(high) else value
+        return _estimate(value, below, above)
+    variance, freedom = spread_within(values, sample.strata)
+    if _bounded(sample):
+        size = high - low
+        limits = share_limits((value - low) / size, variance / size**2, freedom, units, level)
+        return _estimate(value, low + limits[0] * size, low + limits[1] * size)
+    below, above = student_limits(value, variance, freedom, units, level)
+    return _estimate(value, max(below, low), min(above, high))
+
+
+def effect(treated: Sample, control: Sample) -> Estimate:
+    """The mean of the treated units minus that of the control, with its 95 % interval.
+
+    Welch's where the values of both vary and have no two bounds: there Student's intervals of the
+    two means, put together, would be too wide for few units. Else it is put together from those.
+    """
+    if _bounded(treated) or _bounded(control) or _agree(treated) or _agree(control):
+        return difference(mean(treated), mean(control))
+    (one, one_freedom), (two, two_freedom) = (
+        spread_within(sample.values, sample.strata) for sample in (treated, control)
+    )
+    first, second = one / len(treated.values), two / len(control.values)
+    freedom = (first + second) ** 2 / (first**2 / one_freedom + second**2 / two_freedom)
+    half = float(stats.t.ppf(0.975, freedom)) * math.sqrt(first + second)
+    value = float(treated.values.mean() - control.values.mean())
+    return Estimate(value, value - half, value + half)
 
 
 def difference(treated: Estimate, control: Estimate) -> Estimate:
@@ -114,10 +141,23 @@ def holm(p_values: list[float]) -> list[float]:
     return adjusted
 
 
-def _resampled_means(sample: Sample, random: np.random.Generator) -> Floats:
-    total = np.zeros(RESAMPLES)
-    for stratum in np.unique(sample.strata):
-        values = sample.values[sample.strata == stratum]
-        drawn = random.integers(0, len(values), (RESAMPLES, len(values)))
-        total += values[drawn].sum(axis=1)
-    return total / len(sample.values)
+def _bounds(sample: Sample) -> tuple[float, float]:
+    """The outcome's bounds; none where a value goes beyond them."""
+    if sample.values.min() < sample.low or sample.values.max() > sample.high:
+        return -math.inf, math.inf
+    return sample.low, sample.high
+
+
+def _bounded(sample: Sample) -> bool:
+    low, high = _bounds(sample)
+    return math.isfinite(low) and math.isfinite(high)
+
+
+def _agree(sample: Sample) -> bool:
+    """Whether all units have the same value, or all but."""
+    value = abs(float(sample.values.mean()))
+    return bool(np.ptp(sample.values) <= _SAME * max(1.0, value))
+
+
+def _estimate(value: float, low: float, high: float) -> Estimate:
+    return Estimate(value, min(low, value), max(high, value))

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from trainonce.study.trackers import Tracker
+
 app = typer.Typer(
     name="trainonce",
     help="A laboratory for questions about training: one run, many answers.\n\n"
@@ -54,7 +56,16 @@ def new(
 
 
 @app.command()
-def plan(study: StudyFile, as_json: AsJson = False) -> None:
+def plan(
+    study: StudyFile,
+    as_json: AsJson = False,
+    graph: Annotated[
+        bool, typer.Option("--graph", help="Draw the jobs as a tree: what begins with what.")
+    ] = False,
+    svg: Annotated[
+        Path | None, typer.Option("--svg", help="Write the drawing to this SVG file.")
+    ] = None,
+) -> None:
     """Say what a study will take, before it takes it. Trains nothing.
 
     Prepares the corpus (once; it is cached), packs the questions, and prints every job with its
@@ -63,6 +74,8 @@ def plan(study: StudyFile, as_json: AsJson = False) -> None:
     from trainonce.cli.console import errors, exit_codes, show, show_json
     from trainonce.cli.progress import data_progress
     from trainonce.lab import Study
+    from trainonce.plan.cost import predict
+    from trainonce.report.graph import graph_svg, graph_tree
     from trainonce.report.terminal import plan_view
     from trainonce.run.cache import JobCache
 
@@ -70,11 +83,16 @@ def plan(study: StudyFile, as_json: AsJson = False) -> None:
         loaded = Study.load(study)
         with data_progress(errors()) as progress:
             planned = loaded.plan(progress)
+        if svg is not None:
+            svg.write_text(graph_svg(planned), encoding="utf-8")
+            errors().print(f"wrote {svg}", markup=False, soft_wrap=True)
+        prediction = predict(planned)
         if as_json:
-            show_json(planned.to_json())
+            show_json({**planned.to_json(), "machine": prediction.to_json()})
             return
         cache = JobCache(planned.home)
-        show(plan_view(planned, {job.key for job in planned.jobs if cache.done(job.key)}))
+        done = {job.key for job in planned.jobs if cache.done(job.key)}
+        show(graph_tree(planned, done) if graph else plan_view(planned, done, prediction))
 
 
 @app.command()
@@ -84,6 +102,10 @@ def run(
     workers: Annotated[
         int | None,
         typer.Option(min=1, help="Processes side by side; as many as cores allow if left out."),
+    ] = None,
+    track: Annotated[
+        list[Tracker] | None,
+        typer.Option(help="Show each run's steps in this tracker, offline; can be given again."),
     ] = None,
 ) -> None:
     """Train what the study needs, and answer it.
@@ -101,7 +123,7 @@ def run(
         with data_progress(errors()) as progress:
             planned = loaded.plan(progress)
         with study_progress(planned, errors()) as tell:
-            loaded.run(workers=workers, report=tell)
+            loaded.run(workers=workers, report=tell, trackers=track or ())
         answers = loaded.answers
         if as_json:
             show_json(answers.to_json())

@@ -17,7 +17,9 @@ from rich.console import Console, RenderableType
 from rich.markup import escape
 
 from trainonce.run.local import JobFailedError
+from trainonce.run.tracking import TrackerError
 from trainonce.study.problems import StudyError
+from trainonce.train.calibrate import CalibrationError
 
 DONE, FAILED, WRONG = 0, 1, 2
 
@@ -58,6 +60,9 @@ def exit_codes() -> Iterator[None]:
         errors().print(f"[bold red]{count} problem{'s' * (count > 1)} in the study[/]")
         for problem in error.problems:
             errors().print(escape(str(problem)), soft_wrap=True, highlight=False)
+        raise typer.Exit(WRONG) from None
+    except (TrackerError, CalibrationError) as error:
+        errors().print(escape(str(error)), soft_wrap=True, highlight=False)
         raise typer.Exit(WRONG) from None
     except JobFailedError as error:
         errors().print("[bold red]A job failed.[/] What is finished stays; run again to go on.")

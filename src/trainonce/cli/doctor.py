@@ -20,6 +20,7 @@ from trainonce.stream.home import VARIABLE, home
 
 if TYPE_CHECKING:
     from trainonce.train.calibrate import Timing
+    from trainonce.train.compiling import Compiling
 
 _LITTLE_DISK = 2 * 10**9
 _LITTLE_MEMORY = 2 * 10**9
@@ -48,7 +49,7 @@ def examine(tell: Callable[[str], None], *, calibrate: bool = False) -> list[Fin
     """
     found = [*_python(), *_torch(), *_machine(), *_home()]
     if all(finding.state != "bad" for finding in found):
-        found += _replicas(tell, calibrate)
+        found += [*_replicas(tell, calibrate), *_compiling(tell, calibrate)]
     return [*found, *_extras()]
 
 
@@ -142,6 +143,37 @@ def _replicas(tell: Callable[[str], None], measure: bool) -> Iterator[Finding]:
             yield Finding(f"replicas: {reference}, {name}", "good", f"{title}: {found}")
 
 
+def _compiling(tell: Callable[[str], None], measure: bool) -> Iterator[Finding]:
+    """Whether compiling pays; measured once, and remembered."""
+    import torch
+
+    from trainonce.train import compiling
+    from trainonce.train.calibrate import CalibrationError
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        known = compiling.remembered(home(), device)
+    except CalibrationError as error:
+        yield Finding(f"compiling, {device.type}", "bad", str(error), "delete it")
+        return
+    if known is None or measure:
+        tell(f"timing a compiled model on {device.type}")
+        known = compiling.measure(device)
+        compiling.remember(home(), device, known)
+    if known.why_not:
+        found, fix = f"not possible: {known.why_not}", "install a C++ compiler, such as g++"
+        yield Finding(f"compiling, {device.type}", "note", found, fix)
+        return
+    found = f"{known.faster:.2f}x faster, the first step {known.first:.0f} s slower"
+    yield Finding(f"compiling, {device.type}", "good", f"{found}; {_from(known)}")
+
+
+def _from(known: Compiling) -> str:
+    if known.least is None:
+        return "never pays"
+    return f"plans compile runs over {known.least / 60:.0f} min"
+
+
 def _pays(timing: Timing, runs: int) -> str:
     way = timing.best(runs)
     gain = timing.alone * runs / timing.seconds(way, runs)
@@ -153,11 +185,15 @@ def _size(folder: Path) -> int:
 
 
 def _extras() -> Iterator[Finding]:
-    for package in ("transformers", "datasets"):
+    for package, extra, who in (
+        ("transformers", "hf", "Hugging Face names need"),
+        ("datasets", "hf", "Hugging Face names need"),
+        ("accelerate", "distributed", "several processes for one run and trackers need"),
+    ):
         there = importlib.util.find_spec(package) is not None
         yield Finding(
             package,
             "good" if there else "note",
-            "installed" if there else "not installed; only Hugging Face names need it",
-            "" if there else "pip install 'trainonce[hf]'",
+            "installed" if there else f"not installed; only {who} it",
+            "" if there else f"pip install 'trainonce[{extra}]'",
         )

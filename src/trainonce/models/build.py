@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
+from trainonce.models.barrier import positions_within
 from trainonce.models.decoder import SIZES, Decoder, DecoderSettings
 
 
@@ -16,19 +18,30 @@ class ModelError(ValueError):
 
 
 class HuggingFaceModel(nn.Module):
-    """A causal model of Hugging Face, called as ours are: token ids to logits."""
+    """A causal model of Hugging Face, called as ours are: token ids to logits.
 
-    def __init__(self, inner: nn.Module) -> None:
+    Attributes:
+        inner: the model.
+        boundary: the token that opens a document, when a token may attend to its own document only.
+    """
+
+    def __init__(self, inner: nn.Module, boundary: int | None = None) -> None:
         super().__init__()
         self.inner = inner
+        self.boundary = boundary
 
     def forward(self, tokens_BT: Tensor) -> Tensor:
         """Logits ``(B, T, V)`` of the token after each."""
-        logits_BTV: Tensor = self.inner(input_ids=tokens_BT, use_cache=False).logits
+        options = {}
+        if self.boundary is not None:
+            options["position_ids"] = positions_within(tokens_BT, self.boundary)
+        logits_BTV: Tensor = self.inner(input_ids=tokens_BT, use_cache=False, **options).logits
         return logits_BTV
 
 
-def build(model: str | DecoderSettings, vocabulary: int, seed: int) -> nn.Module:
+def build(
+    model: str | DecoderSettings, vocabulary: int, seed: int, boundary: int | None = None
+) -> nn.Module:
     """The model before its first step.
 
     Args:
@@ -36,17 +49,21 @@ def build(model: str | DecoderSettings, vocabulary: int, seed: int) -> nn.Module
             pretrained weights are loaded.
         vocabulary: token ids that the data has.
         seed: of the initial weights.
+        boundary: the token that opens a document, when a token may attend to its own document only.
 
     Raises:
-        ModelError: when it cannot be loaded, or has fewer embeddings than the data has tokens.
+        ModelError: when it cannot be loaded, has fewer embeddings than the data has tokens, or lets
+            documents see each other in spite of a boundary.
     """
     if isinstance(settings := _settings(model), str):
-        return _checked(_pretrained(settings), settings, vocabulary)
-    decoder = _decoder(settings, vocabulary)
+        checked = _checked(_pretrained(settings), settings, vocabulary, boundary)
+        _refuse_leaks(checked, settings)
+        return checked
+    decoder = _decoder(settings, vocabulary, boundary)
     return decoder.initialize(torch.Generator().manual_seed(seed))
 
 
-def shape(model: str | DecoderSettings, vocabulary: int) -> nn.Module:
+def shape(model: str | DecoderSettings, vocabulary: int, boundary: int | None = None) -> nn.Module:
     """The module of ``model`` with weights of no meaning: to count them, or to load others.
 
     Nothing of a Hugging Face model is read but its config. On ``torch.device("meta")`` no memory is
@@ -56,17 +73,17 @@ def shape(model: str | DecoderSettings, vocabulary: int) -> nn.Module:
         ModelError: as `build` does.
     """
     if isinstance(settings := _settings(model), str):
-        return _checked(_configured(settings), settings, vocabulary)
-    return _decoder(settings, vocabulary)
+        return _checked(_configured(settings), settings, vocabulary, boundary)
+    return _decoder(settings, vocabulary, boundary)
 
 
 def _settings(model: str | DecoderSettings) -> str | DecoderSettings:
     return SIZES.get(model, model) if isinstance(model, str) else model
 
 
-def _decoder(settings: DecoderSettings, vocabulary: int) -> Decoder:
+def _decoder(settings: DecoderSettings, vocabulary: int, boundary: int | None) -> Decoder:
     with torch.random.fork_rng(devices=[]):
-        return Decoder(settings, vocabulary)
+        return Decoder(settings, vocabulary, boundary)
 
 
 def _pretrained(name: str) -> nn.Module:
@@ -102,14 +119,42 @@ def _loading(name: str) -> Iterator[None]:
         ) from error
 
 
-def _checked(inner: nn.Module, name: str, vocabulary: int) -> HuggingFaceModel:
+def _checked(
+    inner: nn.Module, name: str, vocabulary: int, boundary: int | None
+) -> HuggingFaceModel:
     embeddings = int(inner.config.vocab_size)  # type: ignore[union-attr, arg-type]
     if embeddings < vocabulary:
         raise ModelError(
             f"model {name!r} has {embeddings} embeddings and the data {vocabulary} tokens; "
             f"set recipe.data.tokenizer to {name!r}"
         )
-    return HuggingFaceModel(inner)
+    if boundary is not None and "position_ids" not in inspect.signature(inner.forward).parameters:
+        raise ModelError(_no_barrier(name, "takes no positions"))
+    return HuggingFaceModel(inner, boundary)
+
+
+@torch.no_grad()
+def _refuse_leaks(model: HuggingFaceModel, name: str) -> None:
+    """Measure that a document's logits do not change with the document before it.
+
+    Some models take positions and build their mask from something else.
+    """
+    if model.boundary is None:
+        return
+    other = 1 if model.boundary == 0 else 0
+    packed_BT = torch.tensor([[other] * 4 + [model.boundary, other]])
+    was_training = model.training
+    packed_TV, alone_TV = model.eval()(packed_BT)[0, 4:], model(packed_BT[:, 4:])[0]
+    model.train(was_training)
+    if not torch.allclose(packed_TV, alone_TV, rtol=1e-3, atol=1e-3):
+        raise ModelError(_no_barrier(name, "does not tell documents apart by their positions"))
+
+
+def _no_barrier(name: str, why: str) -> str:
+    return (
+        f"model {name!r} {why}, so its attention cannot be kept within documents; "
+        "set recipe.data.attention to `across`, or take another model"
+    )
 
 
 def parameters(module: nn.Module) -> int:

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainonce.models.barrier import within_documents
+
 EPSILON = 1e-5
 """What RMSNorm adds to the mean square, so that it never divides by zero."""
 
@@ -86,8 +88,10 @@ class Attention(nn.Module):
         self.out = nn.Linear(settings.heads * self.head, settings.width, bias=False)
         self.grouped = settings.key_value_heads != settings.heads
 
-    def forward(self, x_BTD: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
-        """Mix tokens with those before them."""
+    def forward(
+        self, x_BTD: Tensor, rotation: tuple[Tensor, Tensor], mask_B1TT: Tensor | None
+    ) -> Tensor:
+        """Mix tokens with those before them, or with those that the mask lets them see."""
         batch, length, _ = x_BTD.shape
         query_BHTK = self.query(x_BTD).view(batch, length, -1, self.head).transpose(1, 2)
         key_BGTK = self.key(x_BTD).view(batch, length, -1, self.head).transpose(1, 2)
@@ -96,7 +100,8 @@ class Attention(nn.Module):
             rotate(query_BHTK, rotation),
             rotate(key_BGTK, rotation),
             value_BGTK,
-            is_causal=True,
+            attn_mask=mask_B1TT,
+            is_causal=mask_B1TT is None,
             enable_gqa=self.grouped,
         )
         out: Tensor = self.out(mixed_BHTK.transpose(1, 2).reshape(batch, length, -1))
@@ -128,19 +133,31 @@ class Block(nn.Module):
         self.feed_forward_norm = nn.RMSNorm(settings.width, eps=EPSILON)
         self.feed_forward = FeedForward(settings)
 
-    def forward(self, x_BTD: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+    def forward(
+        self, x_BTD: Tensor, rotation: tuple[Tensor, Tensor], mask_B1TT: Tensor | None
+    ) -> Tensor:
         """One layer."""
-        x_BTD = x_BTD + self.attention(self.attention_norm(x_BTD), rotation)
+        x_BTD = x_BTD + self.attention(self.attention_norm(x_BTD), rotation, mask_B1TT)
         out: Tensor = x_BTD + self.feed_forward(self.feed_forward_norm(x_BTD))
         return out
 
 
 class Decoder(nn.Module):
-    """Token ids ``(B, T)`` to logits ``(B, T, V)``."""
+    """Token ids ``(B, T)`` to logits ``(B, T, V)``.
 
-    def __init__(self, settings: DecoderSettings, vocabulary: int) -> None:
+    Attributes:
+        settings: its shape.
+        boundary: the token that opens a document, when a token may attend to its own document only;
+            None when it may attend to all before it. Rotary positions are relative, so they run on
+            through a sequence, and a document's logits are those of the document alone.
+    """
+
+    def __init__(
+        self, settings: DecoderSettings, vocabulary: int, boundary: int | None = None
+    ) -> None:
         super().__init__()
         self.settings = settings
+        self.boundary = boundary
         self.embedding = nn.Embedding(vocabulary, settings.width)
         self.blocks = nn.ModuleList(Block(settings) for _ in range(settings.layers))
         self.norm = nn.RMSNorm(settings.width, eps=EPSILON)
@@ -165,8 +182,9 @@ class Decoder(nn.Module):
         """Logits of the token after each."""
         x_BTD = self.embedding(tokens_BT)
         rotation = self._rotation(tokens_BT.shape[1], tokens_BT.device)
+        mask_B1TT = None if self.boundary is None else within_documents(tokens_BT, self.boundary)
         for block in self.blocks:
-            x_BTD = block(x_BTD, rotation)
+            x_BTD = block(x_BTD, rotation, mask_B1TT)
         logits_BTV: Tensor = self.head(self.norm(x_BTD))
         return logits_BTV
 

@@ -100,6 +100,8 @@ def training(
     if line.ends:
         before = f"; goes on from step {done}" if cuts else ""
         together = f"; stacked with {stacked_with} more, which pays here" if stacked_with else ""
+        if spec.compiled:
+            together = "; compiled, which pays for a run as long"
         code = _reason(line, known)
         jobs.append(
             Job(

@@ -46,12 +46,15 @@ def pack(
     """
     stream, problems, changed = base, list[Problem](), dict[str, float]()
     for question, treatment in treated:
+        before = stream.changed_share
         try:
-            before = stream.changed_share
             stream = treatment.apply(stream)
             changed[question.id] = stream.changed_share - before
         except ClaimError as error:
-            problems.append(_lane_problem(study, stream, treatment, error))
+            free = _free_lane(stream, treatment)
+            problems.append(_lane_problem(study, treatment, error, free))
+            if free is not None:  # so that lanes named in one error hold together
+                stream = replace(treatment, lane=free).apply(stream)
         except SettingError as error:
             found = treatment.settings.get(error.field)
             problems.append(study.problem(question.id, error.field, found, str(error)))
@@ -66,12 +69,15 @@ def pack(
     return Trunk(stream, changed)
 
 
+def _free_lane(stream: TokenStream, treatment: Treated) -> int | None:
+    return next((lane for lane in range(1, _LANES_TRIED) if _fits(stream, treatment, lane)), None)
+
+
 def _lane_problem(
-    study: StudyDefinition, stream: TokenStream, treatment: Treated, clash: ClaimError
+    study: StudyDefinition, treatment: Treated, clash: ClaimError, free: int | None
 ) -> Problem:
     """Two names lead to the same slots: name a lane number that leads elsewhere."""
     index = [question.id for question in study.questions].index(treatment.question)
-    free = next((lane for lane in range(1, _LANES_TRIED) if _fits(stream, treatment, lane)), None)
     right = (
         f"write `lane: {free}` into question {treatment.question!r}; nobody else's items move"
         if free is not None

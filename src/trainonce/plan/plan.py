@@ -12,6 +12,7 @@ from typing import Any
 
 from trainonce.study.questions import Question
 from trainonce.study.schema import AA, Strategy
+from trainonce.study.trackers import Tracker
 from trainonce.tasks.language import Spec, TrainSpec
 from trainonce.train.settings import CheckpointSettings
 
@@ -145,6 +146,7 @@ class Plan:
         allow_changed: the largest share that the study allows.
         one_run_a_question: what the same questions cost when each trains its own run.
         checkpoints: when runs save their state; no result depends on it.
+        tracking: what runs are tracked with; no result depends on it.
     """
 
     study: str
@@ -158,6 +160,7 @@ class Plan:
     allow_changed: float
     one_run_a_question: float
     checkpoints: CheckpointSettings = field(default_factory=CheckpointSettings)
+    tracking: tuple[Tracker, ...] = ()
 
     @property
     def run_equivalents(self) -> float:

@@ -12,6 +12,7 @@ import torch
 from trainonce.models.build import ModelError, parameters, shape
 from trainonce.models.decoder import DecoderSettings
 from trainonce.plan.choose import choose
+from trainonce.plan.compiled import compile_long
 from trainonce.plan.jobs import Line, Prices, heldout, items, once, training
 from trainonce.plan.lines import ArmNumbers, Design, Where, cuts, lines
 from trainonce.plan.multiplex import pack
@@ -72,6 +73,7 @@ def plan(
         changed_share=sum(t.stream.changed_share for t in design.trunks.values()) / len(plain),
         allow_changed=recipe.allow_changed,
         checkpoints=recipe.checkpoints,
+        tracking=study.tracking,
         one_run_a_question=_one_run_a_question(design, corpus, drawn, jobs, prices),
     )
 
@@ -118,14 +120,14 @@ def _arms(
     study: StudyDefinition, question: RunQuestion, corpus: Corpus, home: Path
 ) -> tuple[ArmNumbers, ...]:
     base = _model(study, study.recipe, home)
-    size = _size(base, corpus)
+    size = _size(study.recipe, base, corpus)
     arms = []
     for arm in question.arms:
         model, weight = base, 1.0
         if arm.recipe.model != study.recipe.model:
             try:
                 model = _model(study, arm.recipe, home)
-                weight = _size(model, corpus) / size
+                weight = _size(arm.recipe, model, corpus) / size
             except (ModelError, smollm2.NotInstalledError) as error:
                 place = ("treatment", "change")
                 raise StudyError(
@@ -140,13 +142,16 @@ def _arms(
 def _as_trained(
     drawn: dict[Where, Line], corpus: Corpus, home: Path, known: Known
 ) -> dict[Where, Line]:
-    """Runs as this machine trains them: stacked where that pays.
+    """Runs as this machine trains them: stacked or compiled where that pays.
 
-    A run that others leave, or that leaves another, trains by itself: a stack keeps no states.
+    A run that others leave, or that leaves another, trains by itself: a stack keeps no states. In a
+    study with such runs none is compiled, so that arms and base run have the same arithmetic.
     """
     left = cuts(drawn)
     alone = {line.spec.name: line.spec for line in drawn.values() if _alone(line, left)}
     runs = arrange(list(alone.values()), corpus.tokenizer.size, home, known)
+    if not left:
+        runs = compile_long(runs, corpus.tokenizer.size, home, known)
     found = dict(zip(alone, runs, strict=True))
     return {
         where: replace(line, spec=found[line.spec.name]) if _alone(line, left) else line
@@ -219,7 +224,7 @@ def _one_run_a_question(
 
 def _corpus(study: StudyDefinition, home: Path, progress: Progress | None) -> Corpus:
     data = study.recipe.data
-    place = ("recipe", "data", "corpus")
+    place: tuple[str, ...] = ("recipe", "data", "corpus")
     try:
         corpus = prepare(data, home, progress)
     except CorpusError as error:
@@ -227,12 +232,19 @@ def _corpus(study: StudyDefinition, home: Path, progress: Progress | None) -> Co
     except TokenizerError as error:
         place = ("recipe", "data", "tokenizer")
         raise StudyError([study.document.problem(place, data.tokenizer, str(error))]) from None
-    if len(corpus.train.tokens) <= data.sequence:
+    if len(corpus.train) <= data.sequence:
         right = f"the corpus has fewer training tokens than one sequence of {data.sequence}"
         raise StudyError([study.document.problem(place, data.corpus.name, right)])
     if len(corpus.blocks("heldout", data.sequence)) < 2 * len(placebo().treatment.doses):
         right = "too few held-out tokens to measure on; give more text or a larger `heldout`"
         raise StudyError([study.document.problem(place, data.corpus.name, right)])
+    if study.recipe.attention == "within" and corpus.unclosed:
+        right = (
+            f"across: {corpus.unclosed} documents of this corpus do not end with its end-of-text "
+            f"token {corpus.tokenizer.end_of_text}, so that a sequence does not tell where they end"
+        )
+        place = ("recipe", "data", "attention")
+        raise StudyError([study.document.problem(place, "within", right)])
     return corpus
 
 
@@ -266,6 +278,9 @@ def _train_spec(study: StudyDefinition, corpus: Corpus, seed: int, home: Path) -
         seed=seed,
         device=_device().type,
         threads=_threads(study, model, corpus, runs),
+        attention=recipe.attention,
+        processes=recipe.processes,
+        recompute=recipe.recompute,
     )
 
 
@@ -312,14 +327,16 @@ def _threads(
 ) -> int:
     """One thread for small models, which more threads slow down; else the cores shared out."""
     try:
-        size = _size(model, corpus)
+        size = _size(study.recipe, model, corpus)
     except ModelError as error:
         raise _model_problem(study, error) from None
     if size < _ONE_THREAD_PARAMETERS:
         return 1
-    return max(1, (os.cpu_count() or 1) // runs)
+    processes = study.recipe.processes.count if study.recipe.processes else 1
+    return max(1, (os.cpu_count() or 1) // (runs * processes))
 
 
-def _size(model: str | DecoderSettings, corpus: Corpus) -> int:
+def _size(recipe: Recipe, model: str | DecoderSettings, corpus: Corpus) -> int:
+    boundary = corpus.tokenizer.end_of_text if recipe.attention == "within" else None
     with torch.device("meta"):
-        return parameters(shape(model, corpus.tokenizer.size))
+        return parameters(shape(model, corpus.tokenizer.size, boundary))

@@ -10,7 +10,9 @@ ALPHA = 0.05
 POWER = 0.8
 
 
-def detectable_effect(treated: int, control: int, spread: float, questions: int) -> float:
+def detectable_effect(
+    treated: int, control: int, spread: float, questions: int, strata: int = 1
+) -> float:
     """The true difference of two means that is found with 80 % power.
 
     A two-sided t-test of ``treated`` against ``control`` units, at the level that Holm's correction
@@ -19,10 +21,12 @@ def detectable_effect(treated: int, control: int, spread: float, questions: int)
     Args:
         treated: units at the highest dose.
         control: units at dose 0.
-        spread: standard deviation between units.
+        spread: standard deviation between units of one stratum.
         questions: questions that are corrected for.
+        strata: seeds and kinds of items within which doses were dealt; each takes a degree of
+            freedom from either dose.
     """
-    freedom = treated + control - 2
+    freedom = max(1, treated + control - 2 * strata)
     quantiles = stats.t.ppf(1 - ALPHA / (2 * questions), freedom) + stats.t.ppf(POWER, freedom)
     return float(quantiles * spread * math.sqrt(1 / treated + 1 / control))
 

@@ -66,6 +66,13 @@ def _planned_items(design: Design, question: ItemQuestion) -> PlannedQuestion:
     top = max(question.treatment.doses)
     treated = sum(item.dose == top for item in items)
     control = sum(item.dose == 0 for item in items)
+    strata = len(
+        {
+            (number, item.kind)
+            for number, trunk in enumerate(packed)
+            for item in trunk.stream.items[question.id]
+        }
+    )
     share = sum(trunk.changed[question.id] for trunk in packed) / len(packed)
     strategy = design.chosen.get(question.id, Strategy.MULTIPLEX)
     alone = strategy is not Strategy.MULTIPLEX
@@ -85,7 +92,7 @@ def _planned_items(design: Design, question: ItemQuestion) -> PlannedQuestion:
         question=question,
         strategy=strategy,
         detectable_effect=detectable_effect(
-            treated, control, question.outcome.spread, len(design.study.questions)
+            treated, control, question.outcome.spread, len(design.study.questions), strata
         ),
         units=len(items),
         assumptions=tuple(assumptions),

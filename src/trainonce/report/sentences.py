@@ -6,6 +6,7 @@ import math
 
 from trainonce.analysis.answers import Answer, Answers
 from trainonce.analysis.verdicts import FEWEST, FEWEST_RUNS, Verdict
+from trainonce.plan.cost import Prediction
 from trainonce.sites import Unit
 from trainonce.study.schema import AA
 
@@ -37,6 +38,28 @@ def interval(low: float, high: float) -> str:
 def p_value(p: float) -> str:
     """A p-value with its sign of comparison."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def duration(seconds: float) -> str:
+    """A time in the unit that reads best."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 100 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 100 * 3600 else f"{seconds / 86400:.1f} days"
+
+
+def machine_sentence(prediction: Prediction) -> str:
+    """What a plan takes on this machine."""
+    processes = "one process" if prediction.workers == 1 else f"{prediction.workers} processes"
+    if prediction.seconds is None:
+        time = f"With {processes} (run `trainonce doctor` once, and plans tell the time it takes)"
+    else:
+        time = f"About {duration(prediction.seconds)} with {processes}"
+    return (
+        f"{time}: {prediction.operations:.1e} floating-point operations; "
+        f"at most {prediction.memory / 1e9:.2g} GB a process."
+    )
 
 
 def sentence(answer: Answer) -> str:

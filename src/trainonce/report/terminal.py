@@ -9,6 +9,7 @@ from rich.text import Text
 
 from trainonce.analysis.answers import Answer, Answers
 from trainonce.analysis.verdicts import Verdict
+from trainonce.plan.cost import Prediction
 from trainonce.plan.plan import Plan
 from trainonce.report.sentences import (
     cost_sentence,
@@ -17,6 +18,7 @@ from trainonce.report.sentences import (
     heldout_sentence,
     interval,
     left_out_sentence,
+    machine_sentence,
     number,
     p_value,
     sentence,
@@ -29,12 +31,13 @@ _STYLES = {Verdict.YES: "bold green", Verdict.NO: "bold blue", Verdict.CANNOT_TE
 _BARS = " ▁▂▃▄▅▆▇█"
 
 
-def plan_view(plan: Plan, done: set[str]) -> RenderableType:
+def plan_view(plan: Plan, done: set[str], prediction: Prediction) -> RenderableType:
     """What a study takes, before it takes it.
 
     Args:
         plan: the plan.
         done: keys of the jobs that are finished already.
+        prediction: what it takes on this machine.
     """
     questions = Table(title="Questions", title_justify="left", expand=False)
     columns = ("question", "strategy", "shares with", "treatment", "outcome", "units", "detectable")
@@ -72,6 +75,7 @@ def plan_view(plan: Plan, done: set[str]) -> RenderableType:
         f"Answers: {plan.run_equivalents:.1f} run-equivalents. One run a question: "
         f"{plan.one_run_a_question:.1f}. Checks, on top: {plan.checks_run_equivalents:.1f}.",
         f"Costs are in run-equivalents: the recipe, trained once at each of its seeds ({seeds}).",
+        machine_sentence(prediction),
         "Detectable: the smallest effect (highest dose against dose 0; last arm against the base "
         "run, by seeds) that is found with 80 % power at the corrected level.",
     ]

@@ -123,26 +123,30 @@ class JobCache:
         return [StateSpec(trained=spec, step=step) for step in sorted(found, reverse=True)]
 
     def variant(self, spec: TrainSpec) -> TrainSpec | None:
-        """``spec`` as it was trained, by itself or stacked with others; None when it was not."""
+        """``spec`` as it was trained, also stacked or compiled; None when it was not."""
         if self.done(spec.key):
             return spec
-        note = self._stacks / f"{spec.name}.json"
+        note = self._variants / f"{spec.name}.json"
         if not note.is_file():
             return None
         trained = replace(spec, **json.loads(note.read_text(encoding="utf-8")))
         return trained if self.done(trained.key) else None
 
-    def note_stack(self, trained: TrainSpec) -> None:
-        """Remember how a stacked run was trained, for plans that ask for it by itself."""
-        self._stacks.mkdir(parents=True, exist_ok=True)
-        temporary = self._stacks / f".{trained.name}.{os.getpid()}.tmp"
-        facts = {"stack": trained.stack, "threads": trained.threads}
+    def _note(self, trained: TrainSpec) -> None:
+        """Remember how a run was trained, for plans that ask for it as it is by itself."""
+        self._variants.mkdir(parents=True, exist_ok=True)
+        temporary = self._variants / f".{trained.name}.{os.getpid()}.tmp"
+        facts = {
+            "stack": trained.stack,
+            "threads": trained.threads,
+            "compiled": trained.compiled,
+        }
         temporary.write_text(json.dumps(facts), encoding="utf-8")
-        temporary.replace(self._stacks / f"{trained.name}.json")
+        temporary.replace(self._variants / f"{trained.name}.json")
 
     @property
-    def _stacks(self) -> Path:
-        return self.home / "stacks"
+    def _variants(self) -> Path:
+        return self.home / "variants"
 
     def losses(self, key: str) -> npt.NDArray[np.float64]:
         """The loss before each update of a finished train job."""
@@ -169,6 +173,8 @@ class JobCache:
         with self._result(spec, facts, size) as folder:
             save_file(changed, folder / _WEIGHTS)
             np.save(folder / _LOSSES, losses, allow_pickle=False)
+        if spec.stack or spec.compiled:
+            self._note(spec)
 
     def finish_state(self, spec: StateSpec, checkpoint: Path, facts: dict[str, Any]) -> None:
         """Keep a checkpoint, whose bytes are not copied where the disk allows, as a state.

@@ -8,7 +8,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ import torch
 from pydantic import TypeAdapter
 
 from trainonce.run.cache import JobCache
+from trainonce.run.launch import launch
+from trainonce.run.tracking import Tracking, tracked
 from trainonce.stream.corpus import Corpus
 from trainonce.tasks.language import (
     MeasureSpec,
@@ -33,6 +35,7 @@ from trainonce.train.checkpoints import CheckpointError, Checkpoints, State
 from trainonce.train.clock import Progress
 from trainonce.train.guard import DivergedError
 from trainonce.train.loop import StoppedError, Trained
+from trainonce.train.processes import ALONE, Processes
 from trainonce.train.settings import CheckpointSettings
 from trainonce.train.state import load_weights, weights
 
@@ -48,6 +51,7 @@ def execute(
     report: Callable[[Progress], None],
     stop: Callable[[], bool],
     settings: CheckpointSettings | None = None,
+    tracking: Tracking | None = None,
 ) -> None:
     """Run a job unless it is finished; when another process is running it, wait for that one.
 
@@ -57,6 +61,7 @@ def execute(
         report: told how far a training run is.
         stop: asked again and again whether to save and stop.
         settings: when a run saves its state.
+        tracking: what a run is tracked with, if anything.
 
     Raises:
         StoppedError: when ``stop`` said so.
@@ -65,16 +70,13 @@ def execute(
     with _held(cache.lock(spec.key), stop):
         if cache.done(spec.key):
             return
-        torch.set_num_threads(spec.trained.threads)
-        start = time.monotonic()
+        settings = settings or CheckpointSettings()
         if isinstance(spec, MeasureSpec):
-            _measure(spec, cache, stop, start)
-            return
-        checkpoints = _checkpoints(spec, cache, settings or CheckpointSettings())
-        if isinstance(spec, StateSpec):
-            _reach(spec, cache, checkpoints, report, stop, start)
+            _measure(spec, cache, stop)
+        elif spec.trained.processes:
+            launch(spec, cache, settings, report, stop, tracking)
         else:
-            _train(spec, cache, checkpoints, report, stop, start)
+            train_job(spec, cache, settings, report, stop, tracking)
 
 
 def execute_stacked(
@@ -109,7 +111,6 @@ def execute_stacked(
         for spec, model, outcome in zip(specs, models, outcomes, strict=True):
             if isinstance(outcome, Trained):
                 cache.finish_training(spec, weights(model), outcome.losses, facts)
-                cache.note_stack(spec)
         shutil.rmtree(cache.work(name), ignore_errors=True)
         diverged = [outcome for outcome in outcomes if isinstance(outcome, DivergedError)]
         if diverged:
@@ -165,38 +166,54 @@ def _start(spec: TrainSpec | StateSpec, cache: JobCache) -> State | None:
     return cache.state(run.fork.state) if run.fork else None
 
 
-def _reach(
-    spec: StateSpec,
+def train_job(
+    spec: TrainSpec | StateSpec,
     cache: JobCache,
-    checkpoints: Checkpoints,
+    settings: CheckpointSettings,
     report: Callable[[Progress], None],
     stop: Callable[[], bool],
-    start: float,
+    tracking: Tracking | None = None,
+    processes: Processes = ALONE,
 ) -> None:
+    """Train the model of ``spec`` to its end, or to the state that it asks for, and keep that.
+
+    Each of the ``processes`` calls this.
+
+    Raises:
+        StoppedError: when ``stop`` said so.
+        DivergedError: as `trainonce.train.loop.train`.
+        SaveError: when a checkpoint or the result cannot be written.
+        CheckpointError: when the state that it forks from is missing or damaged.
+    """
+    start = time.monotonic()
     run = spec.trained
-    before = _start(spec, cache)
-    run_training(run, _corpus(run, cache), checkpoints, report, stop, start=before, until=spec.step)
-    cache.finish_state(spec, checkpoints.folders()[-1], _facts(start))
-
-
-def _train(
-    spec: TrainSpec,
-    cache: JobCache,
-    checkpoints: Checkpoints,
-    report: Callable[[Progress], None],
-    stop: Callable[[], bool],
-    start: float,
-) -> None:
-    before = _start(spec, cache)
-    model, trained = run_training(
-        spec, _corpus(spec, cache), checkpoints, report, stop, start=before
-    )
+    torch.set_num_threads(run.threads)
+    checkpoints = _checkpoints(spec, cache, settings)
+    with tracked(tracking, spec.key) if tracking else nullcontext() as track:
+        model, trained = run_training(
+            run,
+            _corpus(run, cache),
+            checkpoints,
+            report,
+            stop,
+            start=lambda: _start(spec, cache),
+            until=spec.step if isinstance(spec, StateSpec) else None,
+            processes=processes,
+            track=track,
+        )
+    if isinstance(spec, StateSpec):
+        reached, folders = spec, checkpoints.folders
+        processes.once(lambda: cache.finish_state(reached, folders()[-1], _facts(start)))
+        return
     left_out = [step + 1 for step in trained.left_out]
+    tensors = processes.weights(model)
     facts = {**_facts(start), "left_out": left_out}
-    cache.finish_training(spec, weights(model), trained.losses, facts)
+    processes.once(lambda: cache.finish_training(run, tensors, trained.losses, facts))
 
 
-def _measure(spec: MeasureSpec, cache: JobCache, stop: Callable[[], bool], start: float) -> None:
+def _measure(spec: MeasureSpec, cache: JobCache, stop: Callable[[], bool]) -> None:
+    start = time.monotonic()
+    torch.set_num_threads(spec.trained.threads)
     corpus = _corpus(spec.trained, cache)
     model = shell(spec.trained, corpus)
     load_weights(model, cache.weights_of(spec.measured))

@@ -140,7 +140,7 @@ def _tokenizer(corpus: Corpus) -> PreTrainedTokenizerFast:
     if named is None:
         return as_hugging_face(corpus.tokenizer)
     loaded = load_hugging_face(named)
-    now = FastTokenizer(loaded.backend_tokenizer, str(loaded.eos_token))
+    now = FastTokenizer(loaded.backend_tokenizer, corpus.tokenizer.end_of_text_token)
     if now.fingerprint != corpus.tokenizer.fingerprint:
         raise TokenizerError(f"the tokenizer {named!r} is no longer the one that it was")
     return loaded

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainonce.plan.cost import predict
 from trainonce.plan.plan import Job, Plan
 from trainonce.run.cache import JobCache
 from trainonce.run.pool import Pool, Work
-from trainonce.tasks.language import TrainSpec
+from trainonce.run.tracking import Tracking, refuse_missing
+from trainonce.study.trackers import Tracker
 
 
 class JobFailedError(RuntimeError):
@@ -30,19 +31,27 @@ class Event:
 
 
 def carry_out(
-    plan: Plan, *, workers: int | None = None, report: Callable[[Event], None] | None = None
+    plan: Plan,
+    *,
+    workers: int | None = None,
+    report: Callable[[Event], None] | None = None,
+    trackers: Sequence[Tracker] = (),
 ) -> None:
     """Run the jobs of ``plan`` that are not finished; all of them are when this returns.
 
     Args:
         plan: what to run.
-        workers: processes side by side; as many as cores and threads allow when left out.
+        workers: processes side by side; as many as cores, threads and memory allow when left out.
         report: told what happens.
+        trackers: that runs are tracked with, beside those that the study names.
 
     Raises:
+        TrackerError: when a tracker is not installed.
         JobFailedError: when a job fails; what is finished stays, and running again goes on.
     """
     say = report or (lambda _event: None)
+    wanted = (*plan.tracking, *trackers)
+    refuse_missing(wanted)
     cache = JobCache(plan.home)
     open_jobs: dict[str, Job] = {}
     for job in plan.jobs:
@@ -54,8 +63,9 @@ def carry_out(
         return
     start = time.monotonic()
     before = spent_seconds(plan)
-    size = min(workers or _pool_size(plan), len(open_jobs))
-    pool = Pool(plan.home, size, plan.checkpoints)
+    size = min(workers or predict(plan).workers, len(open_jobs))
+    tracking = Tracking.of(plan.study, wanted, plan.home) if wanted else None
+    pool = Pool(plan.home, size, plan.checkpoints, tracking)
     try:
         while open_jobs:
             for work in _ready(plan, open_jobs, pool.running):
@@ -111,10 +121,3 @@ def _ready(plan: Plan, open_jobs: Mapping[str, Job], running: set[str]) -> list[
 def _still(open_jobs: Mapping[str, Job], key: str) -> list[Job]:
     """The open jobs that are done by the work of ``key``."""
     return [job for job in open_jobs.values() if key in (job.stack, job.key)]
-
-
-def _pool_size(plan: Plan) -> int:
-    trains = [job.spec for job in plan.jobs if isinstance(job.spec, TrainSpec)]
-    if any(spec.device != "cpu" for spec in trains):
-        return 1
-    return max(1, (os.cpu_count() or 1) // max(spec.threads for spec in trains))

@@ -73,6 +73,7 @@ def model_card(key: str, spec: TrainSpec, corpus: Corpus, result: dict[str, Any]
         f"vocabulary {corpus.tokenizer.size:,}",
         "tokens seen": f"{seen:,} ({seen / there:.3g} times the corpus)",
         "updates": f"{run.steps:,} of {run.batch} sequences of {spec.sequence} tokens",
+        "attention": f"{spec.attention} the documents of a sequence",
         "optimizer": f"AdamW: {_plain(run.optimizer)}",
         "schedule": f"{type(run.schedule).__name__}: {_plain(run.schedule)}",
         "clip": f"{run.clip:g}",

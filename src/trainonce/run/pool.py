@@ -19,6 +19,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from trainonce.plan.plan import Job
+from trainonce.run.tracking import Tracking
 from trainonce.train.settings import CheckpointSettings
 
 _LOG_LINES = 15
@@ -41,10 +42,19 @@ class Work:
 class Pool:
     """Worker processes, each at one piece of work at most."""
 
-    def __init__(self, home: Path, size: int, checkpoints: CheckpointSettings) -> None:
+    def __init__(
+        self,
+        home: Path,
+        size: int,
+        checkpoints: CheckpointSettings,
+        tracking: Tracking | None = None,
+    ) -> None:
         self._home = home
         self._size = size
-        self._checkpoints = checkpoints
+        self._told = {
+            "checkpoints": asdict(checkpoints),
+            "tracking": TypeAdapter(Tracking | None).dump_python(tracking, mode="json"),
+        }
         self._numbers = itertools.count()
         self._events: queue.Queue[tuple[Worker, dict[str, Any] | None]] = queue.Queue()
         self._workers: list[Worker] = []
@@ -61,7 +71,7 @@ class Pool:
             if len(self._workers) == self._size:
                 return False
             idle = self._hire()
-        idle.give(work, self._checkpoints)
+        idle.give(work, self._told)
         return True
 
     def _hire(self) -> Worker:
@@ -88,7 +98,7 @@ class Pool:
         """A worker that ended between two jobs did no harm: another one takes what comes next."""
         self._workers.remove(worker)
         if worker.work is not None:
-            self._hire().give(worker.work, self._checkpoints)
+            self._hire().give(worker.work, self._told)
 
     def log(self, key: str) -> Path:
         """The log of the worker that had this work last."""
@@ -158,13 +168,13 @@ class Worker:
         """Whether it is at no job, having shown with another that it can be."""
         return self.work is None or (self.finished > 0 and not self.began)
 
-    def give(self, work: Work, checkpoints: CheckpointSettings) -> None:
-        """Hand it a piece of work."""
+    def give(self, work: Work, told: dict[str, Any]) -> None:
+        """Hand it a piece of work, and beside it what no result depends on."""
         self.work, self.last, self.began = work, work.key, False
         specs = [
             TypeAdapter(type(job.spec)).dump_python(job.spec, mode="json") for job in work.jobs
         ]
-        message = {"key": work.key, "specs": specs, "checkpoints": asdict(checkpoints)}
+        message = {"key": work.key, "specs": specs, **told}
         assert self.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # if it is gone, its end is the next event
             self.process.stdin.write(json.dumps(message) + "\n")

@@ -71,6 +71,7 @@ def _work(
     from pydantic import TypeAdapter
 
     from trainonce.run.execute import execute, execute_stacked
+    from trainonce.run.tracking import Tracking
     from trainonce.tasks.language import Spec, TrainSpec
     from trainonce.train.clock import Progress
     from trainonce.train.loop import StoppedError
@@ -87,6 +88,7 @@ def _work(
     try:
         specs = TypeAdapter(list[Spec]).validate_python(message["specs"])
         settings = TypeAdapter(CheckpointSettings).validate_python(message["checkpoints"])
+        tracking = TypeAdapter(Tracking | None).validate_python(message.get("tracking"))
         working.set()
         tell("began")
         names = {
@@ -100,7 +102,7 @@ def _work(
         if stack:
             execute_stacked(stack, home, report, closing.is_set, settings)
         else:
-            execute(specs[0], home, report, closing.is_set, settings)
+            execute(specs[0], home, report, closing.is_set, settings, tracking)
     except StoppedError:
         return
     except Exception as error:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import ast
 import gzip
+import itertools
 import json
 import sysconfig
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import xxhash
 
 _PIECE_CHARACTERS = 4_000
+_READ_CHARACTERS = 1_000_000
+_PARQUET_ROWS = 50_000
+_DATASET_ROWS = 1_000
 _TEXT_SUFFIXES = (".txt", ".md", ".rst", ".py", ".text")
 _SKIPPED_FOLDERS = frozenset({"test", "tests", "idle_test", "site-packages", "__pycache__"})
 
@@ -28,13 +32,20 @@ class CorpusSource:
 
     Attributes:
         name: ``stdlib``, a file or folder, or a Hugging Face dataset id.
-        field: the field (column) that holds the text, in JSONL, Parquet and datasets.
+        field: the field (column) that holds the text, in JSONL, Parquet and datasets; or a list of
+            tokens, in datasets.
         split: the split of a Hugging Face dataset.
+        end: where the corpus is tokens: the one that ends a document; the tokenizer's own end of
+            text when left out.
+        dtype: of the tokens in flat files, which do not say it; as the vocabulary needs when left
+            out.
     """
 
     name: str
     field: str = "text"
     split: str = "train"
+    end: int | None = None
+    dtype: str | None = None
 
 
 def documents(source: CorpusSource) -> Iterator[str]:
@@ -58,18 +69,52 @@ def documents(source: CorpusSource) -> Iterator[str]:
 def looks_like_a_path(name: str) -> bool:
     """Whether ``name`` can only be meant as a file or folder, not as a dataset id."""
     path = Path(name)
-    suffixes = {*_TEXT_SUFFIXES, ".jsonl", ".json", ".parquet", ".gz"}
+    suffixes = {*_TEXT_SUFFIXES, ".jsonl", ".json", ".parquet", ".gz", ".idx", ".bin", ".npy"}
     return path.is_absolute() or name.startswith((".", "~")) or path.suffix in suffixes
 
 
-def fingerprint(texts: Iterable[str]) -> str:
-    """A hash of all documents in order: the corpus, whatever it was read from."""
-    digest = xxhash.xxh3_128()
+class Fingerprint:
+    """A hash of all documents in order: the corpus, whatever it was read from.
+
+    Attributes:
+        documents: how many there were so far.
+    """
+
+    def __init__(self) -> None:
+        self.documents = 0
+        self._digest = xxhash.xxh3_128()
+
+    def of(self, texts: Iterable[str]) -> Iterator[str]:
+        """``texts`` as they are, each counted in as it passes."""
+        for text in texts:
+            data = text.encode("utf-8", "surrogatepass")
+            self._digest.update(len(data).to_bytes(8, "little"))
+            self._digest.update(data)
+            self.documents += 1
+            yield text
+
+    @property
+    def hash(self) -> str:
+        """The hash of what has passed."""
+        return self._digest.hexdigest()
+
+
+def fingerprint(texts: Iterable[str]) -> Fingerprint:
+    """The fingerprint of all of ``texts``, none of which is kept."""
+    found = Fingerprint()
+    for _ in found.of(texts):
+        pass
+    return found
+
+
+def unique(texts: Iterable[str]) -> Iterator[str]:
+    """Each document once, where it first comes. Hashes are kept, some 80 bytes a document."""
+    seen = set()
     for text in texts:
-        data = text.encode("utf-8", "surrogatepass")
-        digest.update(len(data).to_bytes(8, "little"))
-        digest.update(data)
-    return digest.hexdigest()
+        hashed = xxhash.xxh3_128_intdigest(text.encode("utf-8", "surrogatepass"))
+        if hashed not in seen:
+            seen.add(hashed)
+            yield text
 
 
 def _stdlib() -> Iterator[str]:
@@ -122,31 +167,40 @@ def _file(path: Path, field: str) -> Iterator[str]:
     if name.endswith(".jsonl"):
         return _json_lines(path, field)
     if name.endswith(_TEXT_SUFFIXES) or "." not in name:
-        return pieces(_read_text(path))
+        return _text(path)
     raise CorpusError(
-        f"{path} is none of text ({', '.join(_TEXT_SUFFIXES)}), .jsonl and .parquet, plain or .gz"
+        f"{path} is none of text ({', '.join(_TEXT_SUFFIXES)}), .jsonl and .parquet, plain or .gz; "
+        "nor tokens: a pair of .idx and .bin, or .npy"
     )
 
 
-def _read_text(path: Path) -> str:
+def _opened(path: Path) -> TextIO:
     if path.suffix == ".gz":
-        with gzip.open(path, "rt", encoding="utf-8", errors="replace") as file:
-            return file.read()
-    return path.read_text(encoding="utf-8", errors="replace")
+        return gzip.open(path, "rt", encoding="utf-8", errors="replace")
+    return path.open(encoding="utf-8", errors="replace")
 
 
-def pieces(text: str, characters: int = _PIECE_CHARACTERS) -> Iterator[str]:
+def _text(path: Path) -> Iterator[str]:
+    with _opened(path) as file:
+        yield from pieces(iter(lambda: file.read(_READ_CHARACTERS), ""))
+
+
+def pieces(chunks: Iterable[str], characters: int = _PIECE_CHARACTERS) -> Iterator[str]:
     """Cut one long text into documents of about ``characters``, at blank lines where it has them.
 
     A book in one file must be many documents, so that some can be held out.
+
+    Args:
+        chunks: the text, in chunks of any length; no more than one and a paragraph are kept.
+        characters: about how long a document is.
     """
-    paragraphs = (
+    parts = (
         paragraph[start : start + characters]
-        for paragraph in text.split("\n\n")
+        for paragraph in _paragraphs(chunks)
         for start in range(0, max(1, len(paragraph)), characters)
     )
     piece = ""
-    for paragraph in paragraphs:
+    for paragraph in parts:
         if piece and len(piece) + len(paragraph) > characters:
             yield piece
             piece = ""
@@ -155,19 +209,36 @@ def pieces(text: str, characters: int = _PIECE_CHARACTERS) -> Iterator[str]:
         yield piece
 
 
+def _paragraphs(chunks: Iterable[str]) -> Iterator[str]:
+    """What splitting the whole text at blank lines gives."""
+    unfinished: list[str] = []
+    newlines = ""
+    for chunk in chunks:
+        text = newlines + chunk
+        body = text.rstrip("\n")  # a separator may go on in the next chunk
+        newlines = text[len(body) :]
+        first, *others = body.split("\n\n")
+        unfinished.append(first)
+        for other in others:
+            yield "".join(unfinished)
+            unfinished = [other]
+    yield from ("".join(unfinished) + newlines).split("\n\n")
+
+
 def json_lines(path: Path) -> Iterator[tuple[int, Any]]:
     """The line number and value of each line of a JSONL file, plain or ``.gz``.
 
     Raises:
         CorpusError: with file and line, when a line is not JSON.
     """
-    for number, line in enumerate(_read_text(path).splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            yield number, json.loads(line)
-        except json.JSONDecodeError as error:
-            raise CorpusError(f"{path}:{number}: not JSON ({error.msg})") from None
+    with _opened(path) as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                yield number, json.loads(line)
+            except json.JSONDecodeError as error:
+                raise CorpusError(f"{path}:{number}: not JSON ({error.msg})") from None
 
 
 def _json_lines(path: Path, field: str) -> Iterator[str]:
@@ -184,12 +255,32 @@ def _parquet(path: Path, field: str) -> Iterator[str]:
     columns = pl.read_parquet_schema(path)
     if columns.get(field) != pl.String:
         raise CorpusError(f"{path}: no text in column {field!r}; columns: {', '.join(columns)}")
-    for text in pl.read_parquet(path, columns=[field])[field]:
-        if text is not None:
-            yield text
+    rows = pl.scan_parquet(path).select(field)
+    for start in itertools.count(0, _PARQUET_ROWS):
+        texts = rows.slice(start, _PARQUET_ROWS).collect()[field]
+        yield from (text for text in texts if text is not None)
+        if len(texts) < _PARQUET_ROWS:
+            return
 
 
 def _hugging_face(source: CorpusSource) -> Iterator[str]:
+    data = load_dataset(source)
+    kind = getattr(data.features[source.field], "dtype", None)
+    if kind not in ("string", "large_string"):
+        raise CorpusError(
+            f"field {source.field!r} of dataset {source.name!r} holds no texts; "
+            f"it has: {', '.join(data.column_names)}"
+        )
+    for rows in data.select_columns([source.field]).iter(_DATASET_ROWS):
+        yield from (text for text in rows[source.field] if text is not None)
+
+
+def load_dataset(source: CorpusSource) -> Any:
+    """The Hugging Face dataset of ``source``, saved in a folder or by its id.
+
+    Raises:
+        CorpusError: when it cannot be loaded, or has no such field.
+    """
     try:
         import datasets
     except ImportError:
@@ -212,4 +303,4 @@ def _hugging_face(source: CorpusSource) -> Iterator[str]:
             f"dataset {source.name!r} has no field {source.field!r}; "
             f"it has: {', '.join(data.column_names)}"
         )
-    yield from data[source.field]
+    return data

@@ -15,7 +15,7 @@ from trainonce.stream.keys import generator, stable_hash
 from trainonce.stream.lanes import Address, Claim, Slots, claim_blocks, claim_slots, members, place
 from trainonce.stream.order import sequence_order
 from trainonce.stream.overlay import Overlay, Pool
-from trainonce.stream.runs import windows
+from trainonce.stream.reading import read_rows
 
 
 class ClaimError(ValueError):
@@ -71,13 +71,10 @@ class TokenStream:
     def read(self, positions: npt.ArrayLike) -> npt.NDArray[np.int64]:
         """The sequences at ``positions`` ``(B,)``, each with the token after it: ``(B, T + 1)``."""
         rows = np.asarray(positions, dtype=np.int64)
-        base = self.corpus.train.tokens
-        width = self.sequence + 1
-        sequences = windows(base, width, step=self.sequence)
-        order = sequence_order(self.seed, len(sequences), rows)
-        tokens = sequences[order].view(base.dtype).reshape(-1, width)
-        self.overlay.apply(rows, tokens)
-        return tokens.astype(np.int64)
+        base = self.corpus.train
+        sequences = (len(base) - 1) // self.sequence
+        starts = sequence_order(self.seed, sequences, rows) * self.sequence
+        return read_rows(base, starts, self.sequence + 1, self.overlay, rows, np.int64)
 
     def passages(self, count: int, tokens: int) -> tuple[list[list[int]], TokenStream]:
         """Draw ``count`` passages of ``tokens`` tokens from held-out documents.

@@ -71,6 +71,17 @@ class FastTokenizer:
         """A hash of the tokenizer's whole definition."""
         return xxhash.xxh3_128_hexdigest(f"{self._end_of_text}\n{self.definition}".encode())
 
+    def ended_by(self, end_of_text: int) -> FastTokenizer:
+        """This tokenizer with another token to end documents.
+
+        Raises:
+            TokenizerError: when it has no such token.
+        """
+        token = self._tokenizer.id_to_token(end_of_text)
+        if token is None:
+            raise TokenizerError(f"the tokenizer has no token {end_of_text}, which ends documents")
+        return FastTokenizer(self._tokenizer, token)
+
     def encode(self, text: str) -> list[int]:
         """Token ids of ``text``, without special tokens."""
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)

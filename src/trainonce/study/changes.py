@@ -29,6 +29,8 @@ _REFUSED = {
     "length": "how long to train is asked with `treatment: {lengths: [25%, 50%]}`",
     "seeds": "every arm is run at each seed of the base run, and compared with it seed by seed",
     "on_nan": "what a run does about faults is the same for all runs of a study",
+    "processes": "how many processes train a run is the same for all runs of a study",
+    "recompute": "it saves memory and is the same for all runs of a study",
     "checkpoints": "no result depends on when a run saves its state",
     "allow_changed": "it is a limit for the study's insertions and changes no run",
 }

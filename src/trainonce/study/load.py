@@ -17,6 +17,7 @@ from trainonce.study.problems import Place, Problem, StudyError, nearest
 from trainonce.study.questions import ItemQuestion, Question, RunQuestion
 from trainonce.study.recipe import Recipe, resolve
 from trainonce.study.schema import AA, QuestionKeys, RecipeKeys, StudyKeys
+from trainonce.study.trackers import Tracker
 from trainonce.study.translate import problem_of
 from trainonce.study.yaml_lines import Document, parse
 from trainonce.tasks.language import HELDOUT_PROBE
@@ -34,6 +35,7 @@ class StudyDefinition:
         recipe: the base run.
         questions: in the order of the file; the A/A question is not among them.
         plain: whether a trunk without insertions is trained as a check.
+        tracking: what runs are tracked with.
         document: the file, for messages that name lines.
     """
 
@@ -41,6 +43,7 @@ class StudyDefinition:
     recipe: Recipe
     questions: tuple[Question, ...]
     plain: bool
+    tracking: tuple[Tracker, ...]
     document: Document
 
     def problem(self, question: str, field: str, found: object, right: str) -> Problem:
@@ -94,6 +97,7 @@ def load(file: Path) -> StudyDefinition:
         recipe=recipe,
         questions=tuple(questions),
         plain=keys.checks.plain,
+        tracking=tuple(keys.tracking),
         document=document,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from trainonce.models.decoder import SIZES, DecoderSettings
 from trainonce.stream import smollm2
@@ -11,7 +12,7 @@ from trainonce.stream.corpora import CorpusSource
 from trainonce.stream.corpus import DataSettings
 from trainonce.study.schema import RecipeKeys
 from trainonce.train.schedules import Schedule
-from trainonce.train.settings import AdamWSettings, CheckpointSettings, OnNan
+from trainonce.train.settings import AdamWSettings, CheckpointSettings, OnNan, ProcessSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +23,7 @@ class Recipe:
     """
 
     data: DataSettings
+    attention: Literal["across", "within"]
     model: str | DecoderSettings
     optimizer: AdamWSettings
     schedule: Schedule
@@ -31,6 +33,8 @@ class Recipe:
     precision: str
     accumulate: int
     on_nan: OnNan
+    processes: ProcessSettings | None
+    recompute: bool
     checkpoints: CheckpointSettings
     seeds: tuple[int, ...]
     allow_changed: float
@@ -56,6 +60,7 @@ def resolve(keys: RecipeKeys, folder: Path) -> Recipe:
             sequence=keys.data.sequence,
             heldout=keys.data.heldout,
         ),
+        attention=keys.data.attention,
         model=(
             model
             if isinstance(model := keys.model.resolved(), DecoderSettings)
@@ -69,6 +74,8 @@ def resolve(keys: RecipeKeys, folder: Path) -> Recipe:
         precision=keys.precision,
         accumulate=keys.accumulate,
         on_nan=keys.on_nan,
+        processes=keys.processes.resolved(),
+        recompute=keys.recompute,
         checkpoints=keys.checkpoints.resolved(),
         seeds=tuple(keys.seeds),
         allow_changed=keys.allow_changed,

@@ -20,8 +20,15 @@ from trainonce.models.decoder import DecoderSettings
 from trainonce.sites import SettingError
 from trainonce.stream.corpora import looks_like_a_path
 from trainonce.study.quantities import Every, EveryField, Length, LengthField, Share
+from trainonce.study.trackers import Tracker
 from trainonce.train.schedules import Cosine, Schedule, WarmupStableDecay
-from trainonce.train.settings import AdamWSettings, CheckpointSettings, OnNan
+from trainonce.train.settings import (
+    AdamWSettings,
+    CheckpointSettings,
+    OnNan,
+    Parallel,
+    ProcessSettings,
+)
 
 AA = "aa"
 """The id of the A/A question, which every study has unasked."""
@@ -53,6 +60,8 @@ class CorpusKeys(_Strict):
     name: str
     field: str = "text"
     split: str = "train"
+    end: Annotated[int, Field(ge=0)] | None = None
+    dtype: Literal["uint16", "uint32"] | None = None
 
     @field_validator("name")
     @classmethod
@@ -60,8 +69,9 @@ class CorpusKeys(_Strict):
         if name == "stdlib":
             return name
         local = (Path((info.context or {}).get("folder", ".")) / Path(name).expanduser()).resolve()
-        if local.exists():
-            return str(local)
+        for found in (local, local.with_name(f"{local.name}.idx")):
+            if found.exists():
+                return str(found)
         if looks_like_a_path(name):
             raise ValueError("there is no such file or folder")
         return name
@@ -81,6 +91,7 @@ class DataKeys(_Strict):
     tokenizer: Annotated[TokenizerKeys, _named("name")] = TokenizerKeys()
     sequence: Annotated[int, Field(ge=8, le=1_048_576)] = 128
     heldout: Share = 0.1
+    attention: Literal["across", "within"] = "across"
 
     @field_validator("heldout")
     @classmethod
@@ -173,6 +184,17 @@ class CheckpointKeys(_Strict):
         )
 
 
+class ProcessKeys(_Strict):
+    """``recipe.processes``: how many train one run together, and what they share."""
+
+    count: Annotated[int, Field(ge=1)] = 1
+    parallel: Parallel = Parallel.DDP
+
+    def resolved(self) -> ProcessSettings | None:
+        """The settings, None for one process."""
+        return ProcessSettings(**self.model_dump()) if self.count > 1 else None
+
+
 class RecipeKeys(_Strict):
     """``recipe``: model, data, optimizer, schedule and length of the base run."""
 
@@ -186,6 +208,8 @@ class RecipeKeys(_Strict):
     clip: Annotated[float, Field(gt=0)] = 1.0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     on_nan: OnNan = OnNan.STOP
+    processes: Annotated[ProcessKeys, _named("count")] = ProcessKeys()
+    recompute: bool = False
     checkpoints: CheckpointKeys = CheckpointKeys()
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [1]
     allow_changed: Share = 0.02
@@ -207,6 +231,13 @@ class RecipeKeys(_Strict):
         if self.batch % self.accumulate:
             message = f"a divisor of the batch, which has {self.batch} sequences"
             raise SettingError("accumulate", message)
+        parts = self.accumulate * self.processes.count
+        if self.batch % parts:
+            message = (
+                f"a number that parts the batch of {self.batch} sequences evenly; with accumulate "
+                f"it makes {parts} parts"
+            )
+            raise SettingError("processes", message)
         return self
 
 
@@ -278,3 +309,9 @@ class StudyKeys(_Strict):
     recipe: RecipeKeys = RecipeKeys()
     questions: Annotated[list[QuestionKeys], Field(min_length=1)]
     checks: CheckKeys = CheckKeys()
+    tracking: list[Tracker] = []
+
+    @field_validator("tracking", mode="before")
+    @classmethod
+    def _one_tracker_is_a_list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value

@@ -20,6 +20,7 @@ from torch import nn
 from trainonce.methods.registry import methods
 from trainonce.models.build import build, shape
 from trainonce.models.decoder import DecoderSettings
+from trainonce.models.layers import recompute
 from trainonce.sites import Item, Measurement
 from trainonce.stream.corpus import Corpus
 from trainonce.stream.keys import stable_hash
@@ -27,12 +28,21 @@ from trainonce.stream.stream import TokenStream
 from trainonce.train.checkpoints import Checkpoints, State
 from trainonce.train.clock import Progress
 from trainonce.train.guard import DivergedError
+from trainonce.train.journal import Track
 from trainonce.train.loop import StoppedError, Trained, train
+from trainonce.train.processes import ALONE, Processes
 from trainonce.train.replicas import train_replicas
-from trainonce.train.settings import TrainSettings
+from trainonce.train.settings import ProcessSettings, TrainSettings
 from trainonce.train.state import reseeded
 
 HELDOUT_PROBE = "heldout_loss"
+_LATER: Mapping[str, Any] = {
+    "attention": "across",
+    "processes": None,
+    "recompute": False,
+    "compiled": False,
+}
+"""Fields that came later, with what all runs did before: left out of a key where they say that."""
 ENGINE = 1
 """Raised when the same spec gives other bits than before, so that no cached job is reused."""
 
@@ -94,10 +104,17 @@ class TrainSpec:
         treatments: what is inserted, by question id.
         device: ``cpu`` or ``cuda``.
         threads: threads of the matrix products; other numbers give other last bits.
+        attention: whether a token attends ``across`` the documents packed in its sequence, or
+            ``within`` its own only.
         fork: the run that it leaves, None for one that begins at step 0. Its own numbers hold from
             there on; what it reads is laid out as that run's.
         stack: names the runs that it is trained with as stacked parameters (see `stacked`), which
             moves its last bits; None for a run by itself.
+        processes: that train it together; one when None. Left out of the key then.
+        recompute: whether layers are computed twice, see `trainonce.models.layers.recompute`. Left
+            out of the key when they are not.
+        compiled: whether the model is compiled, which moves its last bits. Left out of the key when
+            it is not.
     """
 
     kind: Literal["train"] = "train"
@@ -110,6 +127,7 @@ class TrainSpec:
     treatments: tuple[Treated, ...] = ()
     device: str = "cpu"
     threads: int = 1
+    attention: Literal["across", "within"] = "across"
     fork: Fork | None = None
     stack: str | None = None
 
@@ -125,6 +143,10 @@ class TrainSpec:
                 f"a fork after {self.fork.step} steps lies outside of its parent's steps "
                 f"{parent.begins} to {parent.train.steps}, or its own {self.train.steps}"
             )
+
+    processes: ProcessSettings | None = None
+    recompute: bool = False
+    compiled: bool = False
 
     def stream(self, corpus: Corpus) -> TokenStream:
         """What the run reads, without insertions."""
@@ -142,8 +164,8 @@ class TrainSpec:
 
     @property
     def name(self) -> str:
-        """What it has in common with the same run on other threads, or stacked with others."""
-        return replace(self, stack=None, threads=1).key
+        """What it has in common with the same run on other threads, stacked, or compiled."""
+        return replace(self, stack=None, threads=1, compiled=False).key
 
     @property
     def trained(self) -> TrainSpec:
@@ -230,8 +252,10 @@ def run_training(
     report: Callable[[Progress], None] | None,
     stop: Callable[[], bool] | None = None,
     *,
-    start: State | None = None,
+    start: Callable[[], State | None] = lambda: None,
     until: int | None = None,
+    processes: Processes = ALONE,
+    track: Track | None = None,
 ) -> tuple[nn.Module, Trained]:
     """Train the model of ``spec``.
 
@@ -241,14 +265,18 @@ def run_training(
         checkpoints: where its state is saved.
         report: told how far it is.
         stop: asked whether to save and stop.
-        start: an earlier state of the run, or that of the run which it forks from.
+        start: finds an earlier state of the run, or that of the run which it forks from.
         until: the step to end at, the state there being the newest checkpoint.
+        processes: that train it together, each of which calls this.
+        track: told of each step once.
     """
     torch.manual_seed(stable_hash(spec.seed, "torch", bits=63))
     stream = treated_stream(spec, corpus)
     model = untrained(spec, corpus)
-    if start is not None and spec.fork and spec.seed != spec.fork.parent.seed:
-        start = reseeded(start, stable_hash(spec.seed, "torch", spec.fork.step, bits=63))
+    if spec.recompute:
+        recompute(model)
+    if spec.compiled:
+        model.compile()
     device = torch.device(spec.device)
     trained = train(
         model,
@@ -258,10 +286,21 @@ def run_training(
         report=report,
         stop=stop,
         device=device,
-        start=start,
+        start=lambda: _begun(spec, start()),
         until=until,
+        processes=processes,
+        track=track,
     )
     return model, trained
+
+
+def _begun(spec: TrainSpec, state: State | None) -> State | None:
+    """``state`` with the draws of ``spec``'s own seed, where it is of a run with another one."""
+    if state is None or spec.fork is None or spec.seed == spec.fork.parent.seed:
+        return state
+    if int(state.facts["step"]) > spec.fork.step:
+        return state  # one of its own
+    return reseeded(state, stable_hash(spec.seed, "torch", spec.fork.step, bits=63))
 
 
 def run_stacked(
@@ -310,12 +349,17 @@ def treated_stream(spec: TrainSpec, corpus: Corpus) -> TokenStream:
 
 def untrained(spec: TrainSpec, corpus: Corpus) -> nn.Module:
     """The model of ``spec`` before its first step."""
-    return build(spec.model, corpus.tokenizer.size, stable_hash(spec.seed, "weights", bits=63))
+    seed = stable_hash(spec.seed, "weights", bits=63)
+    return build(spec.model, corpus.tokenizer.size, seed, _boundary(spec, corpus))
 
 
 def shell(spec: TrainSpec, corpus: Corpus) -> nn.Module:
     """A module of the shape of ``spec``'s model, for the weights of a trained one."""
-    return shape(spec.model, corpus.tokenizer.size)
+    return shape(spec.model, corpus.tokenizer.size, _boundary(spec, corpus))
+
+
+def _boundary(spec: TrainSpec, corpus: Corpus) -> int | None:
+    return corpus.tokenizer.end_of_text if spec.attention == "within" else None
 
 
 def run_measurement(
@@ -373,6 +417,8 @@ def _by_content(value: Any) -> Any:
             plain["settings"] = {**plain["settings"], **plain["files"]}
         if plain.get("model_files"):
             plain["model"] = plain["model_files"]
+        if plain.get("kind") == "train":
+            plain = {k: v for k, v in plain.items() if k not in _LATER or v != _LATER[k]}
         return plain
     if isinstance(value, (list, tuple)):
         return [_by_content(inner) for inner in value]

@@ -19,9 +19,11 @@ from trainonce.stream.stream import TokenStream
 from trainonce.train.checkpoints import Checkpoints, State
 from trainonce.train.clock import Clock, Progress
 from trainonce.train.guard import finite, look, look_due
+from trainonce.train.journal import Journal, Track
 from trainonce.train.precision import Precision
+from trainonce.train.processes import ALONE, Processes
 from trainonce.train.settings import AdamWSettings, OnNan, TrainSettings
-from trainonce.train.state import RunState, begin, capture, drop_anchor, restore
+from trainonce.train.state import RunState, begin, drop_anchor
 
 
 class StoppedError(RuntimeError):
@@ -51,8 +53,10 @@ def train(
     stop: Callable[[], bool] | None = None,
     device: torch.device | None = None,
     optimizer: Optimizer | None = None,
-    start: State | None = None,
+    start: Callable[[], State | None] = lambda: None,
     until: int | None = None,
+    processes: Processes = ALONE,
+    track: Track | None = None,
 ) -> Trained:
     """Train ``model`` in place on ``stream``, going on from the newest checkpoint.
 
@@ -69,67 +73,96 @@ def train(
         device: where it runs; the CPU when left out.
         optimizer: of the model's parameters, its learning rates being the schedule's peaks;
             AdamW with the numbers of ``settings`` when left out.
-        start: where to begin without a checkpoint: an earlier state of this run, or the state of a
-            run that it forks from. It begins untrained when left out.
+        start: finds where to begin without a checkpoint: an earlier state of this run, or the state
+            of a run that it forks from. It begins untrained when there is none.
         until: the step to end at; the last one when left out. The state there is saved, and a run
             that goes on from it ends with the same bits.
+        processes: that train the run together, each of which calls this; one when left out.
+        track: told of each step once, when the state after it is saved.
 
     Raises:
         DivergedError: when the loss is not finite or grows, see `trainonce.train.guard`; the last
             checkpoint stays.
         StoppedError: when ``stop`` said so.
         SaveError: when a checkpoint cannot be written; the one before it stays.
+        ValueError: when ``optimizer`` is of other parameters than the model's.
     """
     device = device or torch.device("cpu")
-    model.to(device).train()
+    called = processes.place(model.train(), device)
     optimizer = optimizer or adamw(model.named_parameters(), settings.optimizer)
+    _refuse_strangers(optimizer, model)
     run = begin(model, optimizer, settings.steps, device)
-    if state := (checkpoints.newest() if checkpoints else None) or start:
-        restore(run, state)
+    processes.resume(run, lambda: (checkpoints.newest() if checkpoints else None) or start())
     vocabulary = stream.corpus.tokenizer.size
+    tokens = settings.batch * stream.sequence
     end = settings.steps if until is None else until
-    clock = Clock(end, settings.batch * stream.sequence, run.step)
+    clock = Clock(end, tokens, run.step)
+    journal = Journal(track, settings, tokens) if track else None
     saved, cost, looked = time.monotonic(), 0.0, run.step
     while run.step < end:
         if settings.on_nan is OnNan.REWIND and (
             run.anchor is None or run.step % settings.rewind_steps == 0
         ):
             drop_anchor(run)
-        update(run, stream, settings)
+        update(run, stream, settings, called, processes)
         if report and clock.due(run.step):
             report(clock.progress(run.step, float(run.losses[run.step - 1])))
         if look_due(run, settings) or run.step == end:
+            if journal:
+                journal.note(run, looked)
             look(run, looked, settings.on_nan, vocabulary)
             looked = run.step
         if looked < run.step or run.step == end:
             continue
-        stopping = stop is not None and stop()
         now = time.monotonic()
-        if checkpoints and (stopping or checkpoints.due(run.step, now - saved, cost)):
-            checkpoints.save(run.step, capture(run))
+        due = checkpoints is not None and checkpoints.due(run.step, now - saved, cost)
+        stopping, due = processes.agree(stop is not None and stop(), due)
+        if checkpoints and (stopping or due):
+            processes.save(checkpoints, run)
+            if journal:
+                journal.hand_on()
             saved = time.monotonic()
             cost = saved - now
         if stopping:
             raise StoppedError(f"stopped after step {run.step} of {settings.steps}")
     if checkpoints and until is not None:
-        checkpoints.save(run.step, capture(run))
+        processes.save(checkpoints, run)
+    if journal:
+        journal.hand_on()
     model.eval()
     return Trained(run.losses.cpu().numpy(), tuple(run.left_out))
 
 
-def update(run: RunState, stream: TokenStream, settings: TrainSettings) -> None:
-    """One step: read a batch, go through the model and back, update. Waits for no device."""
+def update(
+    run: RunState,
+    stream: TokenStream,
+    settings: TrainSettings,
+    called: nn.Module,
+    processes: Processes = ALONE,
+) -> None:
+    """One step: read a batch, go through the model and back, update. Waits for no device.
+
+    Args:
+        run: that goes a step further.
+        stream: what it reads.
+        settings: the run's numbers.
+        called: the run's model, as ``processes`` placed it.
+        processes: that train the run together.
+    """
     first = run.step * settings.batch
     batch = np.arange(first, first + settings.batch)
     loss = torch.zeros((), device=run.device)
-    for positions in np.split(batch, settings.accumulate):
-        tokens_BT = torch.from_numpy(stream.read(positions)).to(run.device)
-        with _autocast(settings.precision, run.device):
-            logits_BTV = run.model(tokens_BT[:, :-1])
-            part = token_losses(logits_BTV, tokens_BT[:, 1:]).mean() / settings.accumulate
-        part.backward()
+    for index, positions in enumerate(np.split(batch, settings.accumulate), start=1):
+        own = processes.share(positions)
+        tokens_BT = torch.from_numpy(stream.read(own)).to(run.device)
+        with processes.passing(called, last=index == settings.accumulate):
+            with _autocast(settings.precision, run.device):
+                logits_BTV = called(tokens_BT[:, :-1])
+                part = token_losses(logits_BTV, tokens_BT[:, 1:]).mean() / settings.accumulate
+            part.backward()
         loss = loss + part.detach()
-    norm = nn.utils.clip_grad_norm_(run.model.parameters(), settings.clip)
+    loss = processes.mean(loss)
+    norm = processes.clip(run.model.parameters(), settings.clip)
     factor = settings.schedule(run.step, settings.steps)
     for group, peak in zip(run.optimizer.param_groups, run.peaks, strict=True):
         group["lr"] = peak * factor
@@ -158,6 +191,15 @@ def adamw(
         eps=settings.eps,
         fused=True,
     )
+
+
+def _refuse_strangers(optimizer: Optimizer, model: nn.Module) -> None:
+    own = {id(parameter) for parameter in model.parameters()}
+    if any(id(parameter) not in own for g in optimizer.param_groups for parameter in g["params"]):
+        raise ValueError(
+            "the optimizer holds parameters that the model does not have; sharding replaces a "
+            "model's parameters, so leave the optimizer out there"
+        )
 
 
 def token_losses(logits_BTV: Tensor, targets_BT: Tensor) -> Tensor:

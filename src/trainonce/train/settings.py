@@ -76,6 +76,32 @@ class TrainSettings:
             raise ValueError(f"rewind_steps must be at least 1, not {self.rewind_steps}")
 
 
+class Parallel(StrEnum):
+    """What processes that train one run share: ``ddp`` gradients, ``fsdp`` parameters as well."""
+
+    DDP = "ddp"
+    FSDP = "fsdp"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessSettings:
+    """Several processes for one run; other numbers of them give other last bits.
+
+    Attributes:
+        count: processes, each with its own device or share of the cores.
+        parallel: ``ddp`` keeps the whole model in each; ``fsdp`` a part of parameters, gradients
+            and the optimizer's state.
+    """
+
+    count: int
+    parallel: Parallel = Parallel.DDP
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no run can use."""
+        if self.count < 2:
+            raise ValueError(f"count must be at least 2, not {self.count}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class CheckpointSettings:
     """When a run saves its state, and how many of these it keeps; no result depends on it.

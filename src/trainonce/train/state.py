@@ -129,7 +129,7 @@ def rewind(run: RunState) -> None:
 
 def _core(run: RunState) -> State:
     """What a rewind takes back: model, optimizer and generators."""
-    tensors = {f"{MODEL}{name}": value for name, value in _own_tensors(run.model).items()}
+    tensors = {f"{MODEL}{name}": value for name, value in own_tensors(run.model).items()}
     described = run.optimizer.state_dict()
     numbers: dict[str, dict[str, Any]] = {}
     for index, entries in described["state"].items():
@@ -181,7 +181,7 @@ def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def weights(model: nn.Module) -> dict[str, Tensor]:
     """The model's tensors by name, on the CPU, shared ones once: what is saved of it."""
-    return {name: tensor.detach().cpu() for name, tensor in _own_tensors(model).items()}
+    return {name: tensor.detach().cpu() for name, tensor in own_tensors(model).items()}
 
 
 def model_weights(state: State) -> dict[str, Tensor]:
@@ -195,14 +195,14 @@ def load_weights(model: nn.Module, tensors: dict[str, Tensor]) -> None:
     Raises:
         ValueError: when names are missing or not known.
     """
-    expected = set(_own_tensors(model))
+    expected = set(own_tensors(model))
     if expected != set(tensors):
         odd = sorted(expected ^ set(tensors))
         raise ValueError(f"these weights are of another model; they differ in {', '.join(odd[:5])}")
     model.load_state_dict(tensors, strict=False)
 
 
-def _own_tensors(model: nn.Module) -> dict[str, Tensor]:
+def own_tensors(model: nn.Module) -> dict[str, Tensor]:
     """The state of ``model`` without second names of shared tensors, which safetensors refuses."""
     seen: set[int] = set()
     own = {}

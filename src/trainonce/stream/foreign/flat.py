@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from trainonce.stream.corpora import CorpusError
+
 _MAGIC = b"\x93NUMPY"
 _BLOCK = 1 << 24
 
 
-class FlatError(ValueError):
+class FlatError(CorpusError):
     """A file that is no flat array of tokens; the message says why."""
 
 

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from trainonce.stream.corpora import CorpusError
+
 _HEADER = struct.Struct("<9sQBQQ")
 _MAGIC = b"MMIDIDX\x00\x00"
 _TYPES = {1: "u1", 2: "i1", 3: "<i2", 4: "<i4", 5: "<i8", 8: "<u2"}
 
 
-class MegatronError(ValueError):
+class MegatronError(CorpusError):
     """A pair of files that cannot be read; the message says which, and why."""
 
 
