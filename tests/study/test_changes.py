@@ -358,3 +358,8 @@ def test_a_broken_recipe_is_said_once_and_not_for_every_arm(tmp_path: Path) -> N
     head = HEAD.replace("lr: 3e-3", "lr: fast")
     ((line, field, _),) = problems(tmp_path, "treatment: {change: {clip: [2, 3]}}", head)
     assert (line, field) == (4, "recipe.optimizer.lr")
+
+
+def test_the_example_asks_about_runs() -> None:
+    found = load(Path(__file__).parents[2] / "examples" / "cooldown.yaml").questions
+    assert [question.treated_by for question in found] == ["lengths", "change", "change"]
