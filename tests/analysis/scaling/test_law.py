@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ladders import SIZES, TRUTH, chinchilla, ladder
 
+from tests.analysis.scaling.ladders import SIZES, TRUTH, chinchilla, ladder
 from trainonce.analysis.scaling.law import Law
 from trainonce.analysis.scaling.laws import CHINCHILLA, COMPUTE, OVERTRAINING, PARAMETERS, TOKENS
 from trainonce.analysis.scaling.points import Point, ScalingError, without_start
