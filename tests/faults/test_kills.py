@@ -8,9 +8,9 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-import harness
 import pytest
 
+from tests.faults import harness
 from trainonce.models.decoder import DecoderSettings
 from trainonce.run.cache import JobCache
 from trainonce.stream.corpus import Corpus, DataSettings, prepare

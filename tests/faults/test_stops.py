@@ -13,10 +13,10 @@ import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import harness
 import pytest
 from pydantic import TypeAdapter
 
+from tests.faults import harness
 from trainonce.models.decoder import DecoderSettings
 from trainonce.plan.plan import Job, Role
 from trainonce.run.cache import JobCache

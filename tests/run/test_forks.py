@@ -23,6 +23,7 @@ from trainonce.tasks.language import (
     StateSpec,
     TrainSpec,
     Treated,
+    content_hash,
     treated_stream,
 )
 from trainonce.train.checkpoints import CheckpointError
@@ -236,3 +237,26 @@ def test_forks_that_cannot_be(trunk: TrainSpec, change: dict[str, object], messa
         replace(trunk, fork=Fork(trunk, 12), **change)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="outside of the run's steps 0 to 30"):
         StateSpec(trained=trunk, step=31)
+
+
+def test_a_hugging_face_model_is_forked_and_measured_like_ours(
+    trunk: TrainSpec, corpus: Corpus, home: Path
+) -> None:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.LlamaConfig(
+        vocab_size=corpus.tokenizer.size,
+        hidden_size=8,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=64,
+    )
+    folder = home.parent / "llama"
+    transformers.LlamaForCausalLM(config).save_pretrained(folder)
+    own = replace(trunk, model=str(folder), model_files=content_hash(folder))
+    same = replace(own, fork=Fork(own, 12))
+    loss = MeasureSpec(trained=same, probe="heldout_loss", version=1)
+    cache = carry_out(home, start(same), own, same, loss)
+    assert equal(cache.weights(same.key), cache.weights(own.key))
+    assert cache.rows(loss.key)["value"].is_finite().all()

@@ -3,8 +3,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from ladders import SIZES, ladder
 
+from tests.analysis.scaling.ladders import SIZES, ladder
 from trainonce.analysis.scaling.heldout import held_out_error
 from trainonce.analysis.scaling.laws import CHINCHILLA
 from trainonce.analysis.scaling.points import ScalingError

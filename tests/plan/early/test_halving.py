@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from made_up_curves import CHECKPOINTS, arms
 
+from tests.plan.early.made_up_curves import CHECKPOINTS, arms
 from trainonce.plan.early.calibration import boldest, calibrated_halving
 from trainonce.plan.early.halving import Halving, rungs
 from trainonce.plan.early.rule import Replay, replay

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from made_up_curves import arms, unknown
 
+from tests.plan.early.made_up_curves import arms, unknown
 from trainonce.plan.early.prediction import fit_predictor, inputs
 
 

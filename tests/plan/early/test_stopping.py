@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made_up_curves import AFTER, CHECKPOINTS, arms, unknown
 from scipy import stats
 
+from tests.plan.early.made_up_curves import AFTER, CHECKPOINTS, arms, unknown
 from trainonce.plan.early.calibration import rehearsed
 from trainonce.plan.early.prediction import Prediction, fit_predictors
 from trainonce.plan.early.rule import Replay, replay

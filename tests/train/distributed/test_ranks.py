@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from together import together
 from torch import Tensor, nn
 
+from tests.train.distributed.together import together
 from trainonce.models.build import build
 from trainonce.models.decoder import DecoderSettings
 from trainonce.stream.corpus import Corpus

@@ -25,7 +25,7 @@ HUBER = 1e-3
 """In log loss: from a difference of 0.1 % on, a point pulls no harder."""
 STARTS = 5
 GRID = np.geomspace(0.03, 1.6, 14)
-_SMALLEST = 1e-9
+_LEAST_SHARE = 0.01  # of the loss: a coefficient that starts at 0 has no slope to leave it by
 
 
 @dataclass(frozen=True)
@@ -167,5 +167,7 @@ def _projected(problem: Problem, exponents: Floats) -> tuple[float, Floats]:
     norm = float(np.linalg.norm(target))
     if free.any():
         found, norm = optimize.nnls(relative[:, free], target)
-        coefficients[free] = np.log(np.maximum(found, _SMALLEST))
+        coefficients[free] = np.log(
+            np.maximum(found, _LEAST_SHARE / relative[:, free].mean(axis=0))
+        )
     return float(norm), np.concatenate([coefficients, exponents])

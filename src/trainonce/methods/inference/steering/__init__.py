@@ -1,0 +1,1 @@
+"""Steering a model by the difference of two others."""
