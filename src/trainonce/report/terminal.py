@@ -40,31 +40,30 @@ def plan_view(plan: Plan, done: set[str], prediction: Prediction) -> RenderableT
         prediction: what it takes on this machine.
     """
     questions = Table(title="Questions", title_justify="left", expand=False)
-    columns = ("question", "strategy", "shares with", "treatment", "outcome", "units", "detectable")
+    columns = ("question", "strategy", "shares with", "outcome", "units", "detectable")
     for name in columns:
         right = name in ("units", "detectable")
-        questions.add_column(name, justify="right" if right else "left")
+        questions.add_column(
+            name, justify="right" if right else "left", no_wrap=name != "question", overflow="fold"
+        )
     for planned in plan.questions:
         question = planned.question
         questions.add_row(
             Text(question.id),
             planned.strategy.value,
-            Text(_few(plan.shares_with(question.id))),
-            question.treated_by,
+            _others(plan.shares_with(question.id)),
             question.outcome.name,
             f"{planned.units} {question.unit.value}s",
             detectable(planned.detectable_effect),
         )
     jobs = Table(title="Jobs", title_justify="left", expand=False)
-    for name in ("key", "after", "kind", "state", "code", "cost", "why"):
-        jobs.add_column(name, justify="right" if name == "cost" else "left")
+    for name in ("key", "code", "state", "cost", "why"):
+        jobs.add_column(name, justify="right" if name == "cost" else "left", no_wrap=name != "why")
     for job in plan.jobs:
         jobs.add_row(
             short(job.key),
-            ", ".join(map(short, job.parents)),
-            job.kind,
-            "done" if job.key in done else "open",
             job.code.value,
+            "done" if job.key in done else "open",
             f"{job.run_equivalents:.3f}",
             Text(job.reason),
         )
@@ -130,9 +129,8 @@ def answers_view(answers: Answers) -> RenderableType:
     )
 
 
-def _few(names: tuple[str, ...], most: int = 3) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+def _others(names: tuple[str, ...]) -> str:
+    return f"{len(names)} other{'s' * (len(names) > 1)}" if names else "none"
 
 
 def _parts(answer: Answer) -> str:
