@@ -198,6 +198,17 @@ def test_items_can_have_a_run_of_their_own(
     assert {job.parents[0] for job in checks} == plain
 
 
+def test_items_with_a_window_share_the_trunk_like_others(
+    tmp_path: Path, home: Path, documents_file: Path
+) -> None:
+    found = planned(tmp_path, home, documents_file, MEMORY, LATE_ITEMS, NO_PLAIN)
+    assert [planned.strategy for planned in found.questions] == [Strategy.MULTIPLEX] * 3
+    trunk = of(found, Role.TRUNK)[0].spec
+    assert isinstance(trunk, TrainSpec)
+    windows = {treated.question: treated.window for treated in trunk.treatments}
+    assert windows == {"memory": (0.0, 1.0), "recent": (0.5, 1.0)}
+
+
 @pytest.mark.parametrize("checked", ["", NO_PLAIN])
 def test_late_items_can_leave_the_plain_run(
     tmp_path: Path, home: Path, documents_file: Path, checked: str
@@ -294,6 +305,18 @@ def test_the_detectable_difference_is_found_with_the_power_it_says(pairs: int) -
     differences = random.normal(effect, 0.1, (20_000, pairs))
     p_values = stats.ttest_1samp(differences, 0, axis=1).pvalue
     assert np.mean(p_values < 0.05 / 2) == pytest.approx(0.8, abs=0.012)
+
+
+def test_the_detectable_difference_is_that_of_the_noncentral_t() -> None:
+    from scipy import stats
+
+    for pairs, questions in ((2, 1), (4, 5), (40, 24)):
+        found = detectable_difference(pairs, 1.0, questions)
+        assert found is not None
+        critical = stats.t.isf(0.025 / questions, pairs - 1)
+        power = stats.nct.sf(critical, pairs - 1, found * pairs**0.5)
+        assert power == pytest.approx(0.8, abs=2e-3)
+    assert detectable_difference(2, 1.0, questions=1000) is not None
 
 
 def test_one_pair_detects_nothing_and_the_pairs_needed_detect_it() -> None:

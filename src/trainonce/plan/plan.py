@@ -191,11 +191,19 @@ class Plan:
 
     def shares_with(self, question: str) -> tuple[str, ...]:
         """The other questions that a training run of ``question`` serves too, but for the A/A."""
-        found: dict[str, None] = {}
-        for job in self.jobs:
-            if job.kind != "measure" and not job.is_check and question in job.questions:
-                found |= dict.fromkeys(job.questions)
-        return tuple(name for name in found if name not in (question, AA))
+        return tuple(
+            name for name in self._together.get(question, ()) if name not in (question, AA)
+        )
+
+    @cached_property
+    def _together(self) -> dict[str, dict[str, None]]:
+        """By question, the questions that its training runs serve."""
+        groups = {job.questions for job in self.jobs if job.kind != "measure" and not job.is_check}
+        found: dict[str, dict[str, None]] = {}
+        for group in sorted(groups):
+            for name in group:
+                found.setdefault(name, {}).update(dict.fromkeys(group))
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """The plan as one JSON document."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -120,22 +121,20 @@ def _arms(
     study: StudyDefinition, question: RunQuestion, corpus: Corpus, home: Path
 ) -> tuple[ArmNumbers, ...]:
     base = _model(study, study.recipe, home)
-    size = _size(study.recipe, base, corpus)
+    size, base_files = _size(study.recipe, base, corpus), _model_files(base)
     arms = []
     for arm in question.arms:
-        model, weight = base, 1.0
+        model, files, weight = base, base_files, 1.0
         if arm.recipe.model != study.recipe.model:
             try:
                 model = _model(study, arm.recipe, home)
-                weight = _size(arm.recipe, model, corpus) / size
+                files, weight = _model_files(model), _size(arm.recipe, model, corpus) / size
             except (ModelError, smollm2.NotInstalledError) as error:
                 place = ("treatment", "change")
                 raise StudyError(
                     [study.problem_at(question.id, place, arm.label, str(error))]
                 ) from None
-        arms.append(
-            ArmNumbers(_train_settings(arm.recipe, home), model, _model_files(model), weight)
-        )
+        arms.append(ArmNumbers(_train_settings(arm.recipe, home), model, files, weight))
     return tuple(arms)
 
 
@@ -169,10 +168,11 @@ def _jobs(
     """Each run's jobs after those of the runs that it leaves."""
     left = cuts(drawn)
     inserting = [q for q in _asked(design.study) if isinstance(q, ItemQuestion)]
+    runs = {line.spec.key: line.spec for line in drawn.values()}
+    stacks = Counter(run.stack for run in runs.values())
     jobs: list[Job] = []
     for (role, name, _, seed), line in drawn.items():
-        stacked = [other for other in drawn.values() if other.spec.stack == line.spec.stack]
-        others = len({other.spec.key for other in stacked}) - 1 if line.spec.stack else 0
+        others = stacks[line.spec.stack] - 1 if line.spec.stack else 0
         jobs += training(line, left.get(line.spec.key, {}), prices, known, others)
         if not line.ends:
             continue

@@ -23,6 +23,7 @@ from trainonce.report.graph import graph_svg
 from trainonce.report.sentences import (
     detectable,
     enough,
+    few,
     heldout_sentence,
     interval,
     left_out_sentence,
@@ -193,6 +194,7 @@ _environment.filters |= {
     "enough": lambda answer: typeset(enough(answer)),
     "in_words": lambda answer: typeset(in_words(answer)),
     "listed": listed,
+    "few": few,
     "detectable": lambda value: typeset(detectable(value)),
     "level": lambda value: typeset(level(value)),
     "short": short,

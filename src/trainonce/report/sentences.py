@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from trainonce.analysis.answers import Answer, Answers
 from trainonce.analysis.verdicts import FEWEST, FEWEST_RUNS, Verdict
@@ -161,3 +162,9 @@ def short(key: str) -> str:
     """The beginning of a job's key; a state's has its step too."""
     run, _, step = key.partition("@")
     return f"{run[:8]}@{step}" if step else run[:8]
+
+
+def few(names: Sequence[str], most: int = 3) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

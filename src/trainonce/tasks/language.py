@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -175,7 +176,7 @@ class TrainSpec:
     @property
     def key(self) -> str:
         """The job's key."""
-        return _hash(TypeAdapter(TrainSpec).dump_python(self, mode="json"))
+        return _hash(_adapter(TrainSpec).dump_python(self, mode="json"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,7 +233,7 @@ class MeasureSpec:
     @property
     def key(self) -> str:
         """The job's key."""
-        return _hash(TypeAdapter(MeasureSpec).dump_python(self, mode="json"))
+        return _hash(_adapter(MeasureSpec).dump_python(self, mode="json"))
 
     def items(self, corpus: Corpus) -> tuple[Item, ...]:
         """The items to measure: the same ones that the trained run inserts, if it does."""
@@ -401,6 +402,12 @@ def content_hash(path: Path) -> str:
                 while chunk := opened.read(1 << 22):
                     digest.update(chunk)
     return digest.hexdigest()
+
+
+@cache
+def _adapter(kind: type) -> TypeAdapter[Any]:
+    """Made once: a plan of a thousand questions asks for as many keys."""
+    return TypeAdapter(kind)
 
 
 def _hash(spec: Mapping[str, Any]) -> str:
