@@ -18,19 +18,11 @@ from trainonce.models.decoder import DecoderSettings
 from trainonce.plan.plan import Job, Plan, Role, Strategy
 from trainonce.run import ledger as ledger_module
 from trainonce.run import recorder as recorder_module
-from trainonce.run.ledger import (
-    VARIABLE,
-    VERSION,
-    AttemptRow,
-    ExecutionRow,
-    LedgerError,
-    LedgerVersion,
-    known_ledger,
-    open_ledger,
-)
+from trainonce.run.ledger import VARIABLE, LedgerError, known_ledger, open_ledger
 from trainonce.run.local import Event, JobFailedError
 from trainonce.run.recorder import LedgerWarning, Recorder, recording
 from trainonce.run.status import StudyStatus, study_statuses
+from trainonce.run.tables import VERSION, AttemptRow, ExecutionRow, LedgerVersion
 from trainonce.tasks.language import HELDOUT_PROBE, MeasureSpec, TrainSpec
 from trainonce.train.settings import TrainSettings
 

@@ -13,16 +13,9 @@ from pydantic import TypeAdapter
 from sqlalchemy import select
 
 from trainonce.run.cache import JobCache
-from trainonce.run.ledger import (
-    ExecutionRow,
-    Ledger,
-    PlanJobRow,
-    PlanRow,
-    StudyRow,
-    last_used,
-    newest_plans,
-)
+from trainonce.run.ledger import Ledger, last_used, newest_plans
 from trainonce.run.status import DEAD_SECONDS
+from trainonce.run.tables import ExecutionRow, PlanJobRow, PlanRow, StudyRow
 from trainonce.tasks.language import TrainSpec
 from trainonce.train.checkpoints import CheckpointError, Checkpoints, peek
 

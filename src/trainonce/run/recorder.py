@@ -18,21 +18,17 @@ from sqlalchemy.orm import Session
 
 from trainonce.plan.plan import Job, Plan
 from trainonce.run.cache import JobCache
-from trainonce.run.ledger import (
+from trainonce.run.ledger import Ledger, LedgerError, open_ledger, set_states, upsert
+from trainonce.run.local import Event, JobFailedError
+from trainonce.run.tables import (
     DONE,
     AttemptRow,
     ExecutionRow,
     JobRow,
-    Ledger,
-    LedgerError,
     PlanJobRow,
     PlanRow,
     StudyRow,
-    open_ledger,
-    set_states,
-    upsert,
 )
-from trainonce.run.local import Event, JobFailedError
 
 WRITE_SECONDS = 1.0
 """Between two writes, each of which is also a heartbeat."""

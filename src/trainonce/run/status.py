@@ -12,7 +12,8 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from trainonce.run.ledger import (
+from trainonce.run.ledger import newest_plans
+from trainonce.run.tables import (
     DONE,
     AttemptRow,
     ExecutionRow,
@@ -20,7 +21,6 @@ from trainonce.run.ledger import (
     PlanJobRow,
     PlanRow,
     StudyRow,
-    newest_plans,
 )
 
 DEAD_SECONDS = 30.0
