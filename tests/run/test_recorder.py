@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from trainonce.models.decoder import DecoderSettings
 from trainonce.plan.plan import Job, Plan, Role, Strategy
 from trainonce.run import ledger as ledger_module
 from trainonce.run import recorder as recorder_module
+from trainonce.run.entries import Uses, uses
 from trainonce.run.ledger import VARIABLE, LedgerError, known_ledger, open_ledger
 from trainonce.run.local import Event, JobFailedError
 from trainonce.run.recorder import LedgerWarning, Recorder, recording
@@ -214,6 +217,38 @@ def test_two_studies_that_share_jobs_are_two(home: Path) -> None:
     newest, before = known(home)
     assert (newest.study, newest.counts["reused"]) == ("Other", 4)
     assert (before.study, before.counts["reused"]) == ("Tiny", 0)
+
+
+def test_it_knows_which_jobs_studies_still_want(home: Path) -> None:
+    """A study wants what its last plan wants, unless an earlier one is running."""
+    before, last = plan_of(home, seeds=(1, 2)), plan_of(home, seeds=(2, 3))
+    elsewhere = replace(plan_of(home, seeds=(4,)), home=home / "elsewhere")
+
+    def found() -> Uses:
+        ledger = open_ledger(home)
+        known = uses(ledger, home)
+        ledger.close()
+        return known
+
+    with recording(before, {}):
+        pass
+    with recording(last, {}):
+        pass
+    with recording(elsewhere, {}) if VARIABLE in os.environ else nullcontext():
+        pass
+    known = found()
+    assert known.wanted == {job.key for job in last.jobs}
+    gone, stays = before.jobs[0].key, before.jobs[2].key
+    assert known.parents == {job.key: set(job.parents) for job in last.jobs}
+    assert known.studies[gone] == {"Tiny"}
+    assert known.questions[gone] == {"memory"}
+    assert known.used.keys() == {job.key for job in (*before.jobs, *last.jobs)}
+    assert known.used[gone] < known.used[stays]
+
+    with recording(before, {}), recording(last, {}):
+        assert found().wanted == {job.key for job in (*before.jobs, *last.jobs)}
+    change(home, update(ExecutionRow).values(state="running", heartbeat=time.time() - 31))
+    assert found().wanted == {job.key for job in last.jobs}  # what died wants nothing
 
 
 def test_one_that_stops_does_not_undo_what_another_finished(home: Path) -> None:
