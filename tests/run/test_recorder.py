@@ -12,10 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import databases
 import pytest
 from sqlalchemy import create_engine, select, text, update
 
+from tests.run import databases
 from trainonce.models.decoder import DecoderSettings
 from trainonce.plan.plan import Job, Plan, Role, Strategy
 from trainonce.run import ledger as ledger_module
@@ -195,14 +195,23 @@ def test_a_job_that_is_started_again_was_lost(home: Path) -> None:
         record(Event("started", plan.jobs[0], {}))
         record(Event("progress", plan.jobs[0], progress(4)))
         record(Event("started", plan.jobs[0], {}))
+        record(Event("crashed", plan.jobs[0], {"error": "killed", "retry": 1}))
+        record(Event("started", plan.jobs[0], {}))
         record(Event("done", plan.jobs[0], {}))
+        record(Event("started", plan.jobs[2], {}))
+        record(Event("crashed", plan.jobs[2], {"error": "killed for good"}))
     ledger = open_ledger(home)
     with ledger.reading() as session:
-        rows = session.scalars(select(AttemptRow).order_by(AttemptRow.number)).all()
+        one_job = AttemptRow.job == plan.jobs[0].key
+        rows = session.scalars(select(AttemptRow).where(one_job).order_by(AttemptRow.number)).all()
     ledger.close()
-    assert [(row.number, row.state, row.step) for row in rows] == [
-        (1, "lost", 4),
-        (2, "finished", None),
+    assert [(row.number, row.state, row.step, row.error) for row in rows] == [
+        (1, "lost", 4, None),
+        (2, "crashed", None, "killed"),
+        (3, "finished", None, None),
+    ]
+    assert [job.state for job in known(home)[0].jobs] == [
+        *("finished", "waiting", "failed", "waiting")
     ]
 
 

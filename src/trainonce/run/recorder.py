@@ -33,6 +33,7 @@ from trainonce.run.tables import (
 WRITE_SECONDS = 1.0
 """Between two writes, each of which is also a heartbeat."""
 
+_ENDS = {"done": "finished", "failed": "failed", "crashed": "crashed"}
 _STATES = {"done": "finished", "failed": "failed", "started": "running", "reused": "reused"}
 
 
@@ -138,7 +139,9 @@ class Recorder:
 
     def _note(self, kind: str, key: str, facts: dict[str, Any]) -> None:
         now = time.time()
-        if kind in _STATES:
+        if kind == "crashed":  # which the executor may try again
+            self._states[key] = "waiting" if "retry" in facts else "failed"
+        elif kind in _STATES:
             self._states[key] = _STATES[kind]
         before = self._attempts.get(key)
         if kind == "started":
@@ -153,8 +156,8 @@ class Recorder:
         if "worker" in known:
             known["worker"] = str(known["worker"])
         attempt = replace(before, heartbeat=now, **known)
-        if kind in ("done", "failed"):
-            attempt = replace(attempt, state=_STATES[kind], ended=now, seconds_left=None)
+        if kind in _ENDS:
+            attempt = replace(attempt, state=_ENDS[kind], ended=now, seconds_left=None)
         self._set(key, attempt)
 
     def _set(self, key: str, attempt: Attempt) -> None:

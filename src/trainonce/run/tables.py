@@ -103,8 +103,8 @@ class ExecutionRow(Base):
 class AttemptRow(Base):
     """One time that a job was started, and how far it was when it was last heard of.
 
-    ``state`` is ``running``, ``finished``, ``failed``, ``stopped``, or ``lost`` when it was started
-    again without having ended.
+    ``state`` is ``running``, ``finished``, ``failed``, ``stopped``, ``crashed`` when its process
+    died, or ``lost`` when it was started again without having ended.
     """
 
     __tablename__ = "attempts"
