@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from trainonce.analysis.answering import answer
 from trainonce.analysis.answers import Answers
+from trainonce.plan.cost import predict
 from trainonce.plan.plan import Plan
 from trainonce.plan.planner import plan
 from trainonce.run.cache import JobCache
 from trainonce.run.local import Event, carry_out
+from trainonce.run.recorder import recording
+from trainonce.run.store import StoreWarning
 from trainonce.stream.corpus import Progress
 from trainonce.stream.home import home as default_home
 from trainonce.study.load import StudyDefinition, load
@@ -66,7 +70,7 @@ class Study:
         report: Callable[[Event], None] | None = None,
         trackers: Sequence[Tracker] = (),
     ) -> Study:
-        """Run what is not finished yet.
+        """Run what is not finished yet, and keep a record of it in the ledger.
 
         Args:
             workers: processes side by side; as many as cores allow when left out.
@@ -75,10 +79,19 @@ class Study:
 
         Raises:
             StudyError: as `plan`.
+            LedgerError: when the ledger cannot be used; nothing was run then.
             TrackerError: when a tracker is not installed.
             JobFailedError: when a job fails; running again goes on from there.
         """
-        carry_out(self.plan(), workers=workers, report=report, trackers=trackers)
+        show = report or _warn
+
+        def tell(event: Event) -> None:
+            record(event)
+            show(event)
+
+        planned = self.plan()
+        with recording(planned, predict(planned, workers).jobs) as record:
+            carry_out(planned, workers=workers, report=tell, trackers=trackers)
         return self
 
     @property
@@ -97,3 +110,8 @@ class Study:
         if self.missing:
             raise RuntimeError(f"{self.missing} jobs of this study are not finished: run it first")
         return answer(self.plan())
+
+
+def _warn(event: Event) -> None:
+    if event.kind == "warned":
+        warnings.warn(event.facts["warning"], StoreWarning, stacklevel=2)

@@ -234,5 +234,8 @@ def test_a_worker_that_dies_says_so(
 ) -> None:
     found: Plan = trainonce.Study.load(study_file, home=tmp_path).plan()
     monkeypatch.setattr(sys, "executable", "/bin/false")
+    told: list[Event] = []
     with pytest.raises(JobFailedError, match=r"its process ended with status 1"):
-        carry_out(found)
+        carry_out(found, report=told.append)
+    assert told[-1].kind == "failed"
+    assert "its process ended with status 1" in told[-1].facts["error"]

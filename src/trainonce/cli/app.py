@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from trainonce.cli import cache
 from trainonce.study.trackers import Tracker
 
 app = typer.Typer(
@@ -17,6 +18,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(cache.app, name="cache")
 
 StudyFile = Annotated[Path, typer.Argument(help="The study file.", show_default=False)]
 AsJson = Annotated[
@@ -167,6 +170,45 @@ def report(
         file = out or Path(f"{study.stem}.html")
         file.write_text(render(loaded.answers, planned), encoding="utf-8")
         errors().print(f"wrote {file}", markup=False)
+
+
+@app.command()
+def status(
+    study: Annotated[
+        Path | None,
+        typer.Argument(help="The study file; the latest studies if left out.", show_default=False),
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Stay, and show it anew every second.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say how far a study is, from any terminal: what is done, runs, waits or failed.
+
+    It reads what `trainonce run` writes into the ledger once a second, and changes nothing. A
+    process that has not been heard of for half a minute is called dead; what it had saved stays,
+    and running the study again goes on from it.
+    """
+    from trainonce.cli.console import FAILED, WRONG, errors, show, show_json
+    from trainonce.cli.watching import NothingKnownError, statuses, watched
+    from trainonce.report.status import studies_view
+    from trainonce.run.ledger import LedgerError
+
+    if watch and as_json:
+        errors().print("--watch is for people and --json for programs: choose one")
+        raise typer.Exit(WRONG)
+    try:
+        if watch:
+            watched(study)
+            return
+        found = statuses(study)
+    except (NothingKnownError, LedgerError) as error:
+        errors().print(str(error), markup=False, soft_wrap=True, highlight=False)
+        raise typer.Exit(FAILED if isinstance(error, LedgerError) else WRONG) from None
+    if as_json:
+        show_json([one.to_json() for one in found])
+    else:
+        show(studies_view(found))
 
 
 @app.command()

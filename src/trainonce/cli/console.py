@@ -16,10 +16,8 @@ import typer
 from rich.console import Console, RenderableType
 from rich.markup import escape
 
-from trainonce.run.local import JobFailedError
-from trainonce.run.tracking import TrackerError
+from trainonce.run.ledger import LedgerError
 from trainonce.study.problems import StudyError
-from trainonce.train.calibrate import CalibrationError
 
 DONE, FAILED, WRONG = 0, 1, 2
 
@@ -42,6 +40,11 @@ def errors() -> Console:
 @contextmanager
 def exit_codes() -> Iterator[None]:
     """Turn what can go wrong into a message and the exit code that belongs to it."""
+    # these bring torch, and `status` does without
+    from trainonce.run.local import JobFailedError
+    from trainonce.run.tracking import TrackerError
+    from trainonce.train.calibrate import CalibrationError
+
     first = True
 
     def terminate(_signal: int, _frame: FrameType | None) -> None:
@@ -66,6 +69,10 @@ def exit_codes() -> Iterator[None]:
         raise typer.Exit(WRONG) from None
     except JobFailedError as error:
         errors().print("[bold red]A job failed.[/] What is finished stays; run again to go on.")
+        errors().print(escape(str(error)), soft_wrap=True, highlight=False)
+        raise typer.Exit(FAILED) from None
+    except LedgerError as error:
+        errors().print("[bold red]The ledger cannot be used;[/] nothing was run.")
         errors().print(escape(str(error)), soft_wrap=True, highlight=False)
         raise typer.Exit(FAILED) from None
     except OSError as error:

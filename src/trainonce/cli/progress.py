@@ -49,6 +49,7 @@ def study_progress(plan: Plan, console: Console) -> Iterator[Callable[[Event], N
         whole = bars.add_task("[bold]jobs[/]", total=len(plan.jobs), note=f"0 of {len(plan.jobs)}")
         tasks: dict[str, TaskID] = {}
         finished = 0
+        warned: set[str] = set()
 
         def tell(event: Event) -> None:
             nonlocal finished
@@ -64,6 +65,9 @@ def study_progress(plan: Plan, console: Console) -> Iterator[Callable[[Event], N
                 bars.update(
                     tasks[job.key], completed=facts["step"], total=facts["steps"], note=note
                 )
+            if event.kind == "warned" and event.facts["warning"] not in warned:
+                warned.add(event.facts["warning"])
+                console.print(escape(event.facts["warning"]), style="yellow", soft_wrap=True)
             if event.kind in ("done", "reused"):
                 finished += 1
                 if job.key in tasks:

@@ -134,6 +134,8 @@ class JobCache:
 
     def _note(self, trained: TrainSpec) -> None:
         """Remember how a run was trained, for plans that ask for it as it is by itself."""
+        if not trained.stack and not trained.compiled:
+            return
         self._variants.mkdir(parents=True, exist_ok=True)
         temporary = self._variants / f".{trained.name}.{os.getpid()}.tmp"
         facts = {
@@ -173,8 +175,7 @@ class JobCache:
         with self._result(spec, facts, size) as folder:
             save_file(changed, folder / _WEIGHTS)
             np.save(folder / _LOSSES, losses, allow_pickle=False)
-        if spec.stack or spec.compiled:
-            self._note(spec)
+        self._note(spec)
 
     def finish_state(self, spec: StateSpec, checkpoint: Path, facts: dict[str, Any]) -> None:
         """Keep a checkpoint, whose bytes are not copied where the disk allows, as a state.
@@ -210,6 +211,20 @@ class JobCache:
         frame.write_parquet(table)
         with self._result(spec, facts, len(table.getbuffer())) as folder:
             (folder / _ROWS).write_bytes(table.getbuffer())
+
+    def adopt(self, spec: Spec, folder: Path, result: dict[str, Any]) -> None:
+        """Take the files of a job that was finished elsewhere, and what is known of it.
+
+        ``folder`` is on the same disk, and becomes the job's.
+        """
+        (folder / _RESULT).write_text(json.dumps(result, indent=1), encoding="utf-8")
+        for file in folder.iterdir():
+            _flush(file)
+        shutil.rmtree(self.folder(spec.key), ignore_errors=True)
+        folder.replace(self.folder(spec.key))
+        shutil.rmtree(self.work(spec.key), ignore_errors=True)
+        if isinstance(spec, TrainSpec):
+            self._note(spec)
 
     def _unchanged(self, fork: Fork, weights: dict[str, Tensor]) -> list[str]:
         """Names of the tensors that are bit by bit those of the state that a fork began with."""

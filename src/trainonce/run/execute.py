@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 
 from trainonce.run.cache import JobCache
 from trainonce.run.launch import launch
+from trainonce.run.store import fetched, pushed
 from trainonce.run.tracking import Tracking, tracked
 from trainonce.stream.corpus import Corpus
 from trainonce.tasks.language import (
@@ -68,7 +69,7 @@ def execute(
     """
     cache = JobCache(home)
     with _held(cache.lock(spec.key), stop):
-        if cache.done(spec.key):
+        if cache.done(spec.key) or fetched(spec.key, cache):
             return
         settings = settings or CheckpointSettings()
         if isinstance(spec, MeasureSpec):
@@ -77,6 +78,7 @@ def execute(
             launch(spec, cache, settings, report, stop, tracking)
         else:
             train_job(spec, cache, settings, report, stop, tracking)
+        pushed([spec.key], cache)
 
 
 def execute_stacked(
@@ -95,7 +97,7 @@ def execute_stacked(
     cache = JobCache(home)
     name = str(specs[0].stack)
     with _held(cache.lock(name), stop):
-        if all(cache.done(spec.key) for spec in specs):
+        if all(cache.done(spec.key) or fetched(spec.key, cache) for spec in specs):
             return
         torch.set_num_threads(specs[0].threads)
         start = time.monotonic()
@@ -112,6 +114,7 @@ def execute_stacked(
             if isinstance(outcome, Trained):
                 cache.finish_training(spec, weights(model), outcome.losses, facts)
         shutil.rmtree(cache.work(name), ignore_errors=True)
+        pushed([spec.key for spec in specs if cache.done(spec.key)], cache)
         diverged = [outcome for outcome in outcomes if isinstance(outcome, DivergedError)]
         if diverged:
             raise diverged[0]

@@ -15,6 +15,7 @@ import xxhash
 from pydantic import TypeAdapter
 
 from trainonce.run.cache import JobCache
+from trainonce.run.verify import damages
 from trainonce.stream.corpora import CorpusError
 from trainonce.stream.corpus import Corpus
 from trainonce.tasks.language import MeasureSpec, Spec, TrainSpec
@@ -22,7 +23,6 @@ from trainonce.tasks.ledger import QuestionSeen, token_ledger
 from trainonce.train.checkpoints import (
     CheckpointError,
     Checkpoints,
-    checksum,
     content,
     is_checkpoint,
     load,
@@ -144,12 +144,7 @@ def _job(key: str, cache: JobCache) -> Inspection:
         return _checkpoint(folder, cache.home)
     spec: Spec = TypeAdapter(Spec).validate_python(facts["spec"])
     sums: Mapping[str, str] = facts.get("files", {})
-    damage = None if sums else "it was written before results had checksums"
-    for name, expected in sums.items():
-        if not (folder / name).is_file():
-            damage = f"{folder / name} is missing"
-        elif checksum(folder / name) != expected:
-            damage = f"{folder / name} is damaged: its checksum does not match"
+    damage = found[0] if (found := damages(folder, sums)) else None
     trained = spec.trained
     left_out = facts if isinstance(spec, TrainSpec) else _facts_of(trained.key, cache)
     text = json.dumps(dict(sums), sort_keys=True)

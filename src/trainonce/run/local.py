@@ -23,7 +23,7 @@ class JobFailedError(RuntimeError):
 
 @dataclass(frozen=True)
 class Event:
-    """Something to show: a job was reused, started, moved on or finished."""
+    """Something to show: a job was reused, started, warned, moved on, failed or finished."""
 
     kind: str
     job: Job
@@ -75,6 +75,8 @@ def carry_out(
                     say(Event("started", job, {}))
             key, event = pool.next_event()
             at = _still(open_jobs, key)
+            for job in at:
+                say(Event(event["event"], job, event))
             if event["event"] == "done":
                 for job in at:
                     del open_jobs[job.key]
@@ -82,8 +84,6 @@ def carry_out(
             elif event["event"] == "failed":
                 reason = at[0].reason
                 raise JobFailedError(f"{reason}: {event['error']}\nthe log: {pool.log(key)}")
-            for job in at:
-                say(Event(event["event"], job, event))
     finally:
         pool.close()
 

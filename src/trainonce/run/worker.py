@@ -16,6 +16,7 @@ import signal
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -71,6 +72,7 @@ def _work(
     from pydantic import TypeAdapter
 
     from trainonce.run.execute import execute, execute_stacked
+    from trainonce.run.store import StoreWarning
     from trainonce.run.tracking import Tracking
     from trainonce.tasks.language import Spec, TrainSpec
     from trainonce.train.clock import Progress
@@ -79,12 +81,27 @@ def _work(
 
     def tell(event: str, **facts: Any) -> None:
         if not closing.is_set():
-            print(json.dumps({"event": event, "key": key, **facts}), file=events, flush=True)
+            told = {"event": event, "key": key, "worker": os.getpid(), **facts}
+            print(json.dumps(told), file=events, flush=True)
 
     def report(progress: Progress) -> None:
         tell("progress", **vars(progress))
 
+    def warn(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if issubclass(category, StoreWarning):  # the user's to mend; all others are for the log
+            tell("warned", warning=str(message))
+        else:
+            show(message, category, filename, lineno, file, line)
+
     key = message["key"]
+    show, warnings.showwarning = warnings.showwarning, warn
     try:
         specs = TypeAdapter(list[Spec]).validate_python(message["specs"])
         settings = TypeAdapter(CheckpointSettings).validate_python(message["checkpoints"])
@@ -111,6 +128,7 @@ def _work(
     else:
         tell("done")
     finally:
+        warnings.showwarning = show
         working.clear()
 
 
