@@ -17,7 +17,7 @@ from sqlalchemy import create_engine, select, text, update
 
 from tests.run import databases
 from trainonce.models.decoder import DecoderSettings
-from trainonce.plan.plan import Job, Plan, Role, Strategy
+from trainonce.plan.plan import Job, Plan, Role
 from trainonce.run import ledger as ledger_module
 from trainonce.run import recorder as recorder_module
 from trainonce.run.entries import Uses, uses
@@ -26,6 +26,7 @@ from trainonce.run.local import Event, JobFailedError
 from trainonce.run.recorder import LedgerWarning, Recorder, recording
 from trainonce.run.status import StudyStatus, study_statuses
 from trainonce.run.tables import VERSION, AttemptRow, ExecutionRow, LedgerVersion
+from trainonce.study.schema import Strategy
 from trainonce.tasks.language import HELDOUT_PROBE, MeasureSpec, TrainSpec
 from trainonce.train.settings import TrainSettings
 
