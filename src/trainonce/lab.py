@@ -11,7 +11,7 @@ from trainonce.analysis.answers import Answers
 from trainonce.plan.plan import Plan
 from trainonce.plan.planner import plan
 from trainonce.run.cache import JobCache
-from trainonce.run.local import Event, carry_out
+from trainonce.run.local import RETRIES, Event, carry_out
 from trainonce.stream.corpus import Progress
 from trainonce.stream.home import home as default_home
 from trainonce.study.load import StudyDefinition, load
@@ -59,15 +59,29 @@ class Study:
         return self._plan
 
     def run(
-        self, *, workers: int | None = None, report: Callable[[Event], None] | None = None
+        self,
+        *,
+        workers: int | None = None,
+        ray: str | None = None,
+        retries: int = RETRIES,
+        report: Callable[[Event], None] | None = None,
     ) -> Study:
         """Run what is not finished yet.
+
+        Args:
+            workers: processes side by side; as many as the machine, or the cluster, has room for
+                when left out.
+            ray: the Ray cluster to run on: its address, ``auto`` for the one that runs already,
+                ``local`` to start one; None for processes of this machine.
+            retries: how often a job whose process dies is begun again.
+            report: told what happens.
 
         Raises:
             StudyError: as `plan`.
             JobFailedError: when a job fails; running again goes on from there.
+            ExecutorError: when Ray is not installed, or there is no such cluster.
         """
-        carry_out(self.plan(), workers=workers, report=report)
+        carry_out(self.plan(), workers=workers, ray=ray, retries=retries, report=report)
         return self
 
     @property

@@ -16,6 +16,7 @@ import typer
 from rich.console import Console, RenderableType
 from rich.markup import escape
 
+from trainonce.run.executor import ExecutorError
 from trainonce.run.local import JobFailedError
 from trainonce.study.problems import StudyError
 
@@ -58,6 +59,9 @@ def exit_codes() -> Iterator[None]:
         errors().print(f"[bold red]{count} problem{'s' * (count > 1)} in the study[/]")
         for problem in error.problems:
             errors().print(escape(str(problem)), soft_wrap=True, highlight=False)
+        raise typer.Exit(WRONG) from None
+    except ExecutorError as error:
+        errors().print(escape(str(error)), soft_wrap=True, highlight=False)
         raise typer.Exit(WRONG) from None
     except JobFailedError as error:
         errors().print("[bold red]A job failed.[/] What is finished stays; run again to go on.")

@@ -64,10 +64,15 @@ def study_progress(plan: Plan, console: Console) -> Iterator[Callable[[Event], N
                 bars.update(
                     tasks[job.key], completed=facts["step"], total=facts["steps"], note=note
                 )
+            if event.kind in ("done", "reused", "crashed") and job.key in tasks:
+                bars.remove_task(tasks.pop(job.key))
+            if event.kind == "crashed":
+                facts = event.facts
+                again = f"begun again from its last state ({facts['retry']} of {facts['retries']})"
+                text = f"{job.reason} crashed, and is {again}: {facts['error']}"
+                console.print(escape(text), soft_wrap=True, highlight=False)
             if event.kind in ("done", "reused"):
                 finished += 1
-                if job.key in tasks:
-                    bars.remove_task(tasks.pop(job.key))
                 bars.update(whole, completed=finished, note=f"{finished} of {len(plan.jobs)}")
             if event.kind == "done" and not console.is_terminal:
                 console.print(f"{finished}/{len(plan.jobs)} {escape(job.reason)}", soft_wrap=True)

@@ -15,7 +15,6 @@ import queue
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -50,7 +49,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, terminate)
     threading.Thread(target=_listen, args=(jobs, close), daemon=True).start()
     while (line := jobs.get()) is not None and not closing.is_set():
-        _work(json.loads(line), home, events, closing, working)
+        _work(line, home, events, closing, working)
     if told.is_set():
         sys.exit(_TERMINATED)
 
@@ -62,52 +61,21 @@ def _listen(jobs: queue.SimpleQueue[str | None], close: Callable[[], None]) -> N
 
 
 def _work(
-    message: dict[str, Any],
+    message: str,
     home: Path,
     events: TextIO,
     closing: threading.Event,
     working: threading.Event,
 ) -> None:
-    from pydantic import TypeAdapter
+    from trainonce.run.perform import perform
 
-    from trainonce.run.execute import execute, execute_stacked
-    from trainonce.tasks.language import Spec, TrainSpec
-    from trainonce.train.clock import Progress
-    from trainonce.train.loop import StoppedError
-    from trainonce.train.settings import CheckpointSettings
-
-    def tell(event: str, **facts: Any) -> None:
+    def tell(event: dict[str, Any]) -> None:
         if not closing.is_set():
-            print(json.dumps({"event": event, "key": key, **facts}), file=events, flush=True)
+            print(json.dumps(event), file=events, flush=True)
 
-    def report(progress: Progress) -> None:
-        tell("progress", **vars(progress))
-
-    key = message["key"]
+    working.set()
     try:
-        specs = TypeAdapter(list[Spec]).validate_python(message["specs"])
-        settings = TypeAdapter(CheckpointSettings).validate_python(message["checkpoints"])
-        working.set()
-        tell("began")
-        names = {
-            spec.stack if isinstance(spec, TrainSpec) and spec.stack else spec.key for spec in specs
-        }
-        if names != {key}:
-            raise ValueError(
-                f"this job was planned as {key} and read as {', '.join(sorted(names))}"
-            )
-        stack = [spec for spec in specs if isinstance(spec, TrainSpec) and spec.stack]
-        if stack:
-            execute_stacked(stack, home, report, closing.is_set, settings)
-        else:
-            execute(specs[0], home, report, closing.is_set, settings)
-    except StoppedError:
-        return
-    except Exception as error:
-        traceback.print_exc()
-        tell("failed", error=f"{type(error).__name__}: {error}")
-    else:
-        tell("done")
+        tell(perform(message, home, tell, closing.is_set))
     finally:
         working.clear()
 

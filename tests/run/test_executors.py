@@ -1,0 +1,263 @@
+"""Processes that die or fail under work: on this machine, and on a real Ray cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import trainonce
+from trainonce.run.cache import JobCache
+from trainonce.run.executor import ExecutorError, Work
+from trainonce.run.local import Event, JobFailedError
+from trainonce.run.ray_pool import RayPool
+from trainonce.stream.home import VARIABLE
+from trainonce.train.settings import CheckpointSettings
+
+STUDY = """\
+study: Tiny
+recipe:
+  data: {{corpus: {corpus}, tokenizer: {{vocabulary: 300}}, sequence: 64, heldout: 30%}}
+  model: {{width: 16, layers: 1, heads: 2}}
+  batch: 4
+  length: 300 steps
+  optimizer: {{lr: 1e-2}}
+  seeds: [1, 2]
+  checkpoints: {{every: 20 steps, keep: 2}}
+  allow_changed: 20%
+questions:
+  - {{id: memory, outcome: loss, treatment: {{method: memorization, doses: [0, 8, 24], passages: 2,
+      canaries: 2, tokens: 16}}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    """A real cluster of two cores on this machine: what `ray.init` takes to reach it."""
+    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'trainonce[ray]'")
+    ray.init(
+        num_cpus=2, num_gpus=0, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
+    )
+    yield "auto"
+    ray.shutdown()
+
+
+@pytest.fixture(params=["this machine", "ray"])
+def executor(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The arguments of `Study.run` for each executor."""
+    if request.param == "ray":
+        return {"ray": request.getfixturevalue("cluster")}
+    return {"workers": 2}
+
+
+@pytest.fixture(scope="module")
+def study_file(tmp_path_factory: pytest.TempPathFactory, documents_file: Path) -> Path:
+    file = tmp_path_factory.mktemp("study") / "study.yaml"
+    file.write_text(STUDY.format(corpus=documents_file))
+    return file
+
+
+@pytest.fixture(scope="module")
+def whole(study_file: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The answers when nobody kills anything, from one process of this machine."""
+    home = tmp_path_factory.mktemp("whole")
+    return without_times(trainonce.Study.load(study_file, home=home).run(workers=1))
+
+
+def without_times(study: trainonce.Study) -> str:
+    return without_seconds(study.answers.to_json())
+
+
+def without_seconds(answers: dict[str, Any]) -> str:
+    return json.dumps({k: v for k, v in answers.items() if k != "seconds"}, sort_keys=True)
+
+
+@dataclass
+class Killer:
+    """Kills the process of the first training runs that have saved a state.
+
+    Attributes:
+        times: how often.
+        told: all events.
+        killed: the processes.
+    """
+
+    home: Path
+    times: int
+    told: list[Event] = field(default_factory=list)
+    killed: list[int] = field(default_factory=list)
+    at: dict[str, int] = field(default_factory=dict)
+
+    def __call__(self, event: Event) -> None:
+        self.told.append(event)
+        key = event.job.key
+        if event.kind == "started":
+            self.at[key] = event.facts["process"]
+        saved = any(JobCache(self.home).work(key).glob("checkpoints/step-*"))
+        if event.kind == "progress" and saved and len(self.killed) < self.times and key in self.at:
+            self.killed.append(self.at.pop(key))
+            os.kill(self.killed[-1], signal.SIGKILL)
+
+    def of(self, kind: str) -> list[Event]:
+        return [event for event in self.told if event.kind == kind]
+
+
+def test_the_answers_are_the_same_when_a_process_is_killed_in_a_run(
+    executor: dict[str, Any], study_file: Path, whole: str, tmp_path: Path
+) -> None:
+    killer = Killer(tmp_path, times=1)
+    study = trainonce.Study.load(study_file, home=tmp_path).run(report=killer, **executor)
+    assert without_times(study) == whole
+    (crash,) = killer.of("crashed")
+    assert (crash.facts["retry"], crash.facts["retries"]) == (1, 2)
+    starts = [event.facts["process"] for event in killer.of("started") if event.job == crash.job]
+    assert starts[:1] == killer.killed
+    assert len(set(starts)) == 2
+    assert len(killer.of("done")) == len(study.plan().jobs)
+    assert not list(tmp_path.glob("jobs/*.work"))
+    assert not list(tmp_path.glob(".ray-*"))
+
+
+def test_it_does_not_go_on_for_ever(
+    executor: dict[str, Any], study_file: Path, tmp_path: Path
+) -> None:
+    killer = Killer(tmp_path, times=1)
+    study = trainonce.Study.load(study_file, home=tmp_path)
+    with pytest.raises(JobFailedError, match=r"(?s)seed \d.*its process .*the log: "):
+        study.run(report=killer, retries=0, **executor)
+    assert len(killer.killed) == 1
+    assert not killer.of("crashed")  # nothing is begun again
+    saved = [int(file.name[5:]) for file in tmp_path.glob("jobs/*.work/checkpoints/step-*")]
+    assert saved  # for the next time
+
+
+def test_a_job_that_fails_is_not_tried_again(
+    executor: dict[str, Any], study_file: Path, tmp_path: Path
+) -> None:
+    study = trainonce.Study.load(study_file, home=tmp_path)
+    study.plan()
+    (train_tokens,) = tmp_path.glob("corpora/*/train.tokens")
+    train_tokens.unlink()
+    told: list[Event] = []
+    with pytest.raises(JobFailedError, match=r"(?s)train.tokens has gone.*the log: (\S+)") as found:
+        study.run(report=told.append, **executor)
+    assert {event.kind for event in told} <= {"started"}
+    starts = [event.job.key for event in told]
+    assert len(starts) == len(set(starts))
+    log = Path(str(found.value).rpartition("the log: ")[2])
+    assert "Traceback" in log.read_text()
+
+
+def test_a_folder_that_a_node_does_not_see_is_named(
+    cluster: str, study_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As another machine's folder of the same name: without what this process wrote to it."""
+    monkeypatch.setattr(Path, "touch", lambda *_arguments, **_named: None)
+    with pytest.raises(JobFailedError, match=r"does not see .* nodes of the cluster share in TRAI"):
+        trainonce.Study.load(study_file, home=tmp_path).run(ray=cluster)
+
+
+def test_a_job_that_no_node_is_large_enough_for_is_refused(
+    cluster: str, study_file: Path, tmp_path: Path
+) -> None:
+    """Ray would wait for such a node for ever."""
+    job = trainonce.Study.load(study_file, home=tmp_path).plan().jobs[0]
+    on_gpu = replace(job, spec=replace(job.spec.trained, device="cuda"))
+    pool = RayPool(tmp_path, None, CheckpointSettings(), cluster)
+    try:
+        with pytest.raises(ExecutorError, match="no node of the Ray cluster has 1 CPU and 1 GPU"):
+            pool.start(Work(on_gpu.key, (on_gpu,)))
+    finally:
+        pool.close()
+
+
+def test_an_interruption_saves_what_is_running(
+    executor: dict[str, Any], study_file: Path, tmp_path: Path
+) -> None:
+    """No state is saved but the one on leaving."""
+    file = study_file.with_name("long.yaml")
+    text = study_file.read_text().replace("length: 300 steps", "length: 1000000 steps")
+    file.write_text(text.replace("every: 20 steps", "every: 3600 s"))
+
+    def interrupt(event: Event) -> None:
+        if event.kind == "progress":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trainonce.Study.load(file, home=tmp_path).run(report=interrupt, **executor)
+    assert list(tmp_path.glob("jobs/*.work/checkpoints/step-*"))
+    assert not list(tmp_path.glob(".ray-*"))
+
+
+def test_the_command_runs_on_a_cluster_by_its_address_and_stops_when_told(
+    cluster: str, study_file: Path, whole: str, tmp_path: Path
+) -> None:
+    """SIGTERM, whose handler Ray would replace by one that leaves at once."""
+    import ray
+
+    address = ray.get_runtime_context().gcs_address
+    run = [sys.executable, "-m", "trainonce", "run", str(study_file), "--json", "--ray", address]
+    environment = {**os.environ, VARIABLE: str(tmp_path)}
+
+    def start() -> subprocess.Popen[str]:
+        pipe = subprocess.PIPE
+        return subprocess.Popen(run, stdout=pipe, stderr=pipe, text=True, env=environment)
+
+    process = start()
+    while process.poll() is None and not any(tmp_path.glob("jobs/*.work/checkpoints/step-*")):
+        time.sleep(0.01)
+    process.terminate()
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "Stopping: what is running saves its state" in errors
+    assert "run again to go on" in errors
+    assert not output
+    process = start()
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert without_seconds(json.loads(output)) == whole
+
+
+def test_a_cluster_that_is_not_there_is_said_to_be_not_there(
+    study_file: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'trainonce[ray]'")
+    found = subprocess.run(
+        [sys.executable, "-m", "trainonce", "run", str(study_file), "--ray", "127.0.0.1:1"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env={**os.environ, VARIABLE: str(tmp_path)},
+    )
+    assert found.returncode == 2
+    assert "no Ray cluster at '127.0.0.1:1'" in found.stderr
+    assert "`ray start --head` starts one" in found.stderr
+
+
+def test_a_process_that_always_dies_is_tried_three_times(
+    study_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = trainonce.Study.load(study_file, home=tmp_path)
+    study.plan()
+    script = tmp_path / "worker"
+    script.write_text(f"#!/bin/sh\necho >> {tmp_path}/starts\nkill -BUS $$\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))
+    told: list[Event] = []
+    with pytest.raises(JobFailedError, match="was ended by SIGBUS: a data file"):
+        study.run(workers=1, report=told.append)
+    assert [(event.kind, event.facts["retry"]) for event in told] == [
+        ("crashed", 1),
+        ("crashed", 2),
+    ]
+    assert (tmp_path / "starts").read_text() == "\n" * 3
