@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -41,14 +42,25 @@ questions:
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    """A real cluster of two cores on this machine: what `ray.init` takes to reach it."""
+def nodes() -> Iterator[Any]:
+    """A real cluster on this machine: a node of two cores, and more when a test adds some."""
     ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'trainonce[ray]'")
-    ray.init(
-        num_cpus=2, num_gpus=0, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
+    from ray.cluster_utils import Cluster
+
+    nodes = Cluster(
+        initialize_head=True,
+        head_node_args={"num_cpus": 2, "num_gpus": 0, "include_dashboard": False},
     )
-    yield "auto"
+    ray.init(address=nodes.address, log_to_driver=False, logging_level=logging.ERROR)
+    yield nodes
     ray.shutdown()
+    nodes.shutdown()
+
+
+@pytest.fixture(scope="module")
+def cluster(nodes: Any) -> str:
+    """The address of a real cluster."""
+    return str(nodes.address)
 
 
 @pytest.fixture(params=["this machine", "ray"])
@@ -74,11 +86,9 @@ def whole(study_file: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def without_times(study: trainonce.Study) -> str:
-    return without_seconds(study.answers.to_json())
-
-
-def without_seconds(answers: dict[str, Any]) -> str:
-    return json.dumps({k: v for k, v in answers.items() if k != "seconds"}, sort_keys=True)
+    answers = study.answers.to_json()
+    del answers["seconds"]
+    return json.dumps(answers, sort_keys=True)
 
 
 @dataclass
@@ -127,13 +137,42 @@ def test_the_answers_are_the_same_when_a_process_is_killed_in_a_run(
     assert not list(tmp_path.glob(".ray-*"))
 
 
-def test_it_does_not_go_on_for_ever(
-    executor: dict[str, Any], study_file: Path, tmp_path: Path
+def test_the_answers_are_the_same_when_a_node_is_lost(
+    nodes: Any, cluster: str, study_file: Path, whole: str, tmp_path: Path
 ) -> None:
+    """With all its processes, as a machine is that loses power."""
+    node = nodes.add_node(num_cpus=1)
+    nodes.wait_for_nodes()
+    (raylet,) = (info.process.pid for info in node.all_processes["raylet"])
+    at: dict[str, int] = {}
+    told: list[Event] = []
+
+    def lose(event: Event) -> None:
+        told.append(event)
+        if event.kind == "started":
+            at[event.job.key] = event.facts["process"]
+        process = at.get(event.job.key, 0)
+        if node.any_processes_alive() and event.kind == "progress" and parent(process) == raylet:
+            os.kill(process, signal.SIGSTOP)  # or it might finish its job while its node dies
+            nodes.remove_node(node, allow_graceful=False)
+            os.kill(process, signal.SIGKILL)
+
+    study = trainonce.Study.load(study_file, home=tmp_path).run(ray=cluster, report=lose)
+    assert without_times(study) == whole
+    assert ["node" in event.facts["error"] for event in told if event.kind == "crashed"] == [True]
+
+
+def parent(process: int) -> int:
+    """The process that started ``process``; 0 when there is no such one any more."""
+    file = Path(f"/proc/{process}/stat")
+    return int(file.read_text().rpartition(")")[2].split()[1]) if file.exists() else 0
+
+
+def test_it_does_not_go_on_for_ever(cluster: str, study_file: Path, tmp_path: Path) -> None:
     killer = Killer(tmp_path, times=1)
     study = trainonce.Study.load(study_file, home=tmp_path)
     with pytest.raises(JobFailedError, match=r"(?s)seed \d.*its process .*the log: "):
-        study.run(report=killer, retries=0, **executor)
+        study.run(report=killer, retries=0, ray=cluster)
     assert len(killer.killed) == 1
     assert not killer.of("crashed")  # nothing is begun again
     saved = [int(file.name[5:]) for file in tmp_path.glob("jobs/*.work/checkpoints/step-*")]
@@ -181,7 +220,7 @@ def test_a_job_that_no_node_is_large_enough_for_is_refused(
 
 
 def test_an_interruption_saves_what_is_running(
-    executor: dict[str, Any], study_file: Path, tmp_path: Path
+    cluster: str, study_file: Path, tmp_path: Path
 ) -> None:
     """No state is saved but the one on leaving."""
     file = study_file.with_name("long.yaml")
@@ -193,7 +232,7 @@ def test_an_interruption_saves_what_is_running(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        trainonce.Study.load(file, home=tmp_path).run(report=interrupt, **executor)
+        trainonce.Study.load(file, home=tmp_path).run(report=interrupt, ray=cluster)
     assert list(tmp_path.glob("jobs/*.work/checkpoints/step-*"))
     assert not list(tmp_path.glob(".ray-*"))
 
@@ -202,17 +241,13 @@ def test_the_command_runs_on_a_cluster_by_its_address_and_stops_when_told(
     cluster: str, study_file: Path, whole: str, tmp_path: Path
 ) -> None:
     """SIGTERM, whose handler Ray would replace by one that leaves at once."""
-    import ray
-
-    address = ray.get_runtime_context().gcs_address
-    run = [sys.executable, "-m", "trainonce", "run", str(study_file), "--json", "--ray", address]
-    environment = {**os.environ, VARIABLE: str(tmp_path)}
-
-    def start() -> subprocess.Popen[str]:
-        pipe = subprocess.PIPE
-        return subprocess.Popen(run, stdout=pipe, stderr=pipe, text=True, env=environment)
-
-    process = start()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "trainonce", "run", str(study_file), "--json", "--ray", cluster],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, VARIABLE: str(tmp_path)},
+    )
     while process.poll() is None and not any(tmp_path.glob("jobs/*.work/checkpoints/step-*")):
         time.sleep(0.01)
     process.terminate()
@@ -221,10 +256,8 @@ def test_the_command_runs_on_a_cluster_by_its_address_and_stops_when_told(
     assert "Stopping: what is running saves its state" in errors
     assert "run again to go on" in errors
     assert not output
-    process = start()
-    output, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
-    assert without_seconds(json.loads(output)) == whole
+    study = trainonce.Study.load(study_file, home=tmp_path).run(ray=cluster)
+    assert without_times(study) == whole
 
 
 def test_a_cluster_that_is_not_there_is_said_to_be_not_there(

@@ -215,7 +215,7 @@ def _beside_this_process(ray: Any) -> dict[str, Any]:
     here = ray.get_runtime_context().get_node_id()
     return {
         "num_cpus": 0,
-        "scheduling_strategy": NodeAffinitySchedulingStrategy(here, soft=True),
+        "scheduling_strategy": NodeAffinitySchedulingStrategy(here, soft=False),
     }
 
 
