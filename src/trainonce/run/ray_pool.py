@@ -126,22 +126,24 @@ class RayPool:
         return self._home / "logs" / f"ray-{key}.log"
 
     def close(self) -> None:
-        """Let every task save and end; an interruption ends them at once."""
+        """Let every task save and end; an interruption ends them at once.
+
+        What waits for resources is not cancelled (Ray 2.60 can abort the process when a task is
+        cancelled while it is sent to a node): it finds the file gone when it begins, and ends.
+        """
+        begun = [task for task, key in self._tasks.items() if key in self._started]
         try:
             self._desk.stop.remote()
-            for task, key in self._tasks.items():
-                if key not in self._started:
-                    self._ray.cancel(task)
-            if self._tasks:
-                tasks = list(self._tasks)
-                self._ray.wait(tasks, num_returns=len(tasks), timeout=_STOP_SECONDS)
+            if begun:
+                self._ray.wait(begun, num_returns=len(begun), timeout=_STOP_SECONDS)
         finally:
-            for task in self._tasks:
-                self._ray.cancel(task, force=True)
-            self._ray.kill(self._desk)
             self._probe.unlink(missing_ok=True)
             if self._connected_here:
                 self._ray.shutdown()
+            else:
+                for task in begun:
+                    self._ray.cancel(task, force=True)
+                self._ray.kill(self._desk)
 
     def _end(self, task: Any) -> dict[str, Any]:
         try:
@@ -251,7 +253,10 @@ def _perform(message: str, home: str, probe: str, log: str, desk: Any) -> str:
         return json.dumps({"event": "failed", "error": error})
 
     def stopping() -> bool:
-        return bool(ray.get(desk.stopping.remote()))
+        try:
+            return bool(ray.get(desk.stopping.remote()))
+        except ray.exceptions.RayError:  # nobody waits for what this would find
+            return True
 
     def tell(event: dict[str, Any]) -> None:
         desk.tell.remote(json.dumps(event))
