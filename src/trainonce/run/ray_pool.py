@@ -135,7 +135,7 @@ class RayPool:
         try:
             self._desk.stop.remote()
             if begun:
-                self._ray.wait(begun, num_returns=len(begun), timeout=_STOP_SECONDS)
+                _, begun = self._ray.wait(begun, num_returns=len(begun), timeout=_STOP_SECONDS)
         finally:
             self._probe.unlink(missing_ok=True)
             if self._connected_here:
