@@ -13,7 +13,7 @@ from trainonce.plan.cost import predict
 from trainonce.plan.plan import Plan
 from trainonce.plan.planner import plan
 from trainonce.run.cache import JobCache
-from trainonce.run.local import Event, carry_out
+from trainonce.run.local import RETRIES, Event, carry_out
 from trainonce.run.recorder import recording
 from trainonce.run.store import StoreWarning
 from trainonce.stream.corpus import Progress
@@ -67,13 +67,19 @@ class Study:
         self,
         *,
         workers: int | None = None,
+        ray: str | None = None,
+        retries: int = RETRIES,
         report: Callable[[Event], None] | None = None,
         trackers: Sequence[Tracker] = (),
     ) -> Study:
         """Run what is not finished yet, and keep a record of it in the ledger.
 
         Args:
-            workers: processes side by side; as many as cores allow when left out.
+            workers: processes side by side; as many as the machine, or the cluster, has room for
+                when left out.
+            ray: the Ray cluster to run on: its address, ``auto`` for the one that runs already,
+                ``local`` to start one; None for processes of this machine.
+            retries: how often a job whose process dies is begun again.
             report: told what happens.
             trackers: that runs are tracked with, beside those that the study names.
 
@@ -82,6 +88,7 @@ class Study:
             LedgerError: when the ledger cannot be used; nothing was run then.
             TrackerError: when a tracker is not installed.
             JobFailedError: when a job fails; running again goes on from there.
+            ExecutorError: when Ray is not installed, or there is no such cluster.
         """
         show = report or _warn
 
@@ -91,7 +98,14 @@ class Study:
 
         planned = self.plan()
         with recording(planned, predict(planned, workers).jobs) as record:
-            carry_out(planned, workers=workers, report=tell, trackers=trackers)
+            carry_out(
+                planned,
+                workers=workers,
+                ray=ray,
+                retries=retries,
+                report=tell,
+                trackers=trackers,
+            )
         return self
 
     @property

@@ -20,7 +20,8 @@ from tests.faults import harness
 from trainonce.models.decoder import DecoderSettings
 from trainonce.plan.plan import Job, Role
 from trainonce.run.cache import JobCache
-from trainonce.run.pool import Pool, Work
+from trainonce.run.executor import Work
+from trainonce.run.pool import Pool
 from trainonce.stream.corpus import Corpus
 from trainonce.stream.home import VARIABLE
 from trainonce.study.schema import Strategy
@@ -65,7 +66,7 @@ def training(corpus: Corpus, tmp_path: Path) -> TrainSpec:
 def line(spec: Spec) -> bytes:
     described = TypeAdapter(type(spec)).dump_python(spec, mode="json")
     settings = asdict(CheckpointSettings(seconds=1e9))
-    message = {"key": spec.key, "specs": [described], "checkpoints": settings}
+    message = {"key": spec.key, "keys": [spec.key], "specs": [described], "checkpoints": settings}
     return (json.dumps(message) + "\n").encode()
 
 
@@ -73,7 +74,7 @@ def in_the_model(home: Path, spec: Spec, how: str) -> tuple[int, float]:
     """Tell a worker to stop while its model computes: its exit code, and seconds it took."""
     process, tell, hear = harness.start_worker(home)
     os.write(tell.fileno(), line(spec))
-    assert json.loads(os.read(hear.fileno(), 4096).splitlines()[0])["event"] == "began"
+    assert json.loads(os.read(hear.fileno(), 4096).splitlines()[0])["event"] == "started"
     deadline = time.monotonic() + 30
     while not (home / "in the model").exists():
         assert time.monotonic() < deadline
@@ -142,7 +143,7 @@ ONE_JOB = """\
 #!{python} -IS
 import json, sys
 key = json.loads(sys.stdin.readline())["key"]
-for event in ("began", "done"):
+for event in ("started", "done"):
     print(json.dumps({{"event": event, "key": key}}), flush=True)
 """
 
@@ -156,13 +157,14 @@ def test_a_worker_that_dies_between_two_jobs_is_replaced(
         for seed in (1, 2, 3):
             one = work(replace(training, seed=seed))
             assert pool.start(one)
-            key, event = pool.next_event()
-            assert (key, event["event"]) == (one.key, "done")
+            for kind in ("started", "done"):
+                key, event = pool.next_event()
+                assert (key, event["event"]) == (one.key, kind)
     finally:
         pool.close()
 
 
-def test_a_worker_that_never_began_is_not_tried_again(
+def test_a_worker_that_dies_before_it_began_has_crashed(
     training: TrainSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     as_worker(tmp_path, monkeypatch, "#!/bin/sh\nkill -BUS $$\n")
@@ -170,7 +172,7 @@ def test_a_worker_that_never_began_is_not_tried_again(
     assert pool.start(work(training))
     key, event = pool.next_event()
     pool.close()
-    assert (key, event["event"]) == (training.key, "failed")
+    assert (key, event["event"]) == (training.key, "crashed")
     assert "was ended by SIGBUS: a data file that it reads was cut short" in event["error"]
 
 

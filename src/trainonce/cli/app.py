@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
@@ -110,6 +112,17 @@ def run(
         list[Tracker] | None,
         typer.Option(help="Show each run's steps in this tracker, offline; can be given again."),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Run on a Ray cluster: its address; auto for the one that runs already; local to "
+            "start one. TRAINONCE_HOME must be a folder that all its nodes share.",
+        ),
+    ] = None,
+    retries: Annotated[
+        int, typer.Option(min=0, help="How often a job whose process dies is begun again.")
+    ] = 2,
 ) -> None:
     """Train what the study needs, and answer it.
 
@@ -125,8 +138,9 @@ def run(
         loaded = Study.load(study)
         with data_progress(errors()) as progress:
             planned = loaded.plan(progress)
-        with study_progress(planned, errors()) as tell:
-            loaded.run(workers=workers, report=tell, trackers=track or ())
+        # Ray prints what goes wrong in a cluster to standard output, which is for the answers.
+        with study_progress(planned, errors()) as tell, redirect_stdout(sys.stderr):
+            loaded.run(workers=workers, ray=ray, retries=retries, report=tell, trackers=track or ())
         answers = loaded.answers
         if as_json:
             show_json(answers.to_json())

@@ -68,10 +68,15 @@ def study_progress(plan: Plan, console: Console) -> Iterator[Callable[[Event], N
             if event.kind == "warned" and event.facts["warning"] not in warned:
                 warned.add(event.facts["warning"])
                 console.print(escape(event.facts["warning"]), style="yellow", soft_wrap=True)
+            if event.kind in ("done", "reused", "crashed") and job.key in tasks:
+                bars.remove_task(tasks.pop(job.key))
+            if event.kind == "crashed" and "retry" in event.facts:
+                facts = event.facts
+                again = f"begun again from its last state ({facts['retry']} of {facts['retries']})"
+                text = f"{job.reason} crashed, and is {again}: {facts['error']}"
+                console.print(escape(text), soft_wrap=True, highlight=False)
             if event.kind in ("done", "reused"):
                 finished += 1
-                if job.key in tasks:
-                    bars.remove_task(tasks.pop(job.key))
                 bars.update(whole, completed=finished, note=f"{finished} of {len(plan.jobs)}")
             if event.kind == "done" and not console.is_terminal:
                 console.print(f"{finished}/{len(plan.jobs)} {escape(job.reason)}", soft_wrap=True)

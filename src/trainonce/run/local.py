@@ -1,10 +1,11 @@
-"""The local executor: a pool of worker processes that takes the jobs of a plan in order."""
+"""The scheduler: hands the jobs of a plan to an executor, in order, until all are finished."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,12 @@ from typing import Any
 from trainonce.plan.cost import predict
 from trainonce.plan.plan import Job, Plan
 from trainonce.run.cache import JobCache
-from trainonce.run.pool import Pool, Work
+from trainonce.run.executor import Executor, Work
+from trainonce.run.pool import Pool
 from trainonce.run.tracking import Tracking, refuse_missing
 from trainonce.study.trackers import Tracker
+
+RETRIES = 2
 
 
 class JobFailedError(RuntimeError):
@@ -23,7 +27,7 @@ class JobFailedError(RuntimeError):
 
 @dataclass(frozen=True)
 class Event:
-    """Something to show: a job was reused, started, warned, moved on, failed or finished."""
+    """Something to show: a job was reused or started, moved on, crashed, failed or finished."""
 
     kind: str
     job: Job
@@ -34,6 +38,8 @@ def carry_out(
     plan: Plan,
     *,
     workers: int | None = None,
+    ray: str | None = None,
+    retries: int = RETRIES,
     report: Callable[[Event], None] | None = None,
     trackers: Sequence[Tracker] = (),
 ) -> None:
@@ -42,12 +48,18 @@ def carry_out(
     Args:
         plan: what to run.
         workers: processes side by side; as many as cores, threads and memory allow when left out.
+        ray: the Ray cluster to run on: its address, ``auto`` for the one that runs already, or
+            ``local`` to start one here; None for a pool of this machine's processes.
+        retries: how often a job whose process dies is begun again, from the state that it saved
+            last. A job that raises an exception would do so again, and ends the study.
         report: told what happens.
         trackers: that runs are tracked with, beside those that the study names.
 
     Raises:
         TrackerError: when a tracker is not installed.
-        JobFailedError: when a job fails; what is finished stays, and running again goes on.
+        JobFailedError: when a job fails, or crashes more than ``retries`` times; what is finished
+            stays, and running again goes on.
+        ExecutorError: when the jobs cannot be begun where they were to run.
     """
     say = report or (lambda _event: None)
     wanted = (*plan.tracking, *trackers)
@@ -63,29 +75,41 @@ def carry_out(
         return
     start = time.monotonic()
     before = spent_seconds(plan)
-    size = min(workers or predict(plan).workers, len(open_jobs))
+    crashes: Counter[str] = Counter()
     tracking = Tracking.of(plan.study, wanted, plan.home) if wanted else None
-    pool = Pool(plan.home, size, plan.checkpoints, tracking)
+    pool = _executor(plan, len(open_jobs), workers, ray, tracking)
     try:
         while open_jobs:
             for work in _ready(plan, open_jobs, pool.running):
                 if not pool.start(work):
                     break
-                for job in _still(open_jobs, work.key):
-                    say(Event("started", job, {}))
             key, event = pool.next_event()
             at = _still(open_jobs, key)
+            if again := event["event"] == "crashed" and crashes[key] < retries:
+                crashes[key] += 1
+                event = {**event, "retry": crashes[key], "retries": retries}
             for job in at:
                 say(Event(event["event"], job, event))
             if event["event"] == "done":
                 for job in at:
                     del open_jobs[job.key]
                 _keep_seconds(plan, before + time.monotonic() - start)
-            elif event["event"] == "failed":
+            elif event["event"] in ("failed", "crashed") and not again:
                 reason = at[0].reason
                 raise JobFailedError(f"{reason}: {event['error']}\nthe log: {pool.log(key)}")
     finally:
         pool.close()
+
+
+def _executor(
+    plan: Plan, jobs: int, workers: int | None, ray: str | None, tracking: Tracking | None
+) -> Executor:
+    if ray is None:
+        size = min(workers or predict(plan).workers, jobs)
+        return Pool(plan.home, size, plan.checkpoints, tracking)
+    from trainonce.run.ray_pool import RayPool
+
+    return RayPool(plan.home, workers, plan.checkpoints, ray, tracking)
 
 
 def spent_seconds(plan: Plan) -> float:
@@ -106,7 +130,7 @@ def _seconds_file(plan: Plan) -> Path:
     return plan.home / "plans" / f"{plan.jobs_hash}.json"
 
 
-def _ready(plan: Plan, open_jobs: Mapping[str, Job], running: set[str]) -> list[Work]:
+def _ready(plan: Plan, open_jobs: Mapping[str, Job], running: Set[str]) -> list[Work]:
     """What can be begun, in the plan's order; a stack always as a whole."""
     ready: dict[str, Work] = {}
     for job in open_jobs.values():

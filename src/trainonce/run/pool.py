@@ -12,13 +12,10 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
-
-from trainonce.plan.plan import Job
+from trainonce.run.executor import Work
 from trainonce.run.tracking import Tracking
 from trainonce.train.settings import CheckpointSettings
 
@@ -26,21 +23,8 @@ _LOG_LINES = 15
 _STOP_SECONDS = 25.0
 
 
-@dataclass(frozen=True)
-class Work:
-    """What one process does at a time: a job, or the jobs of a stack, which train as one.
-
-    Attributes:
-        key: that of the job, or of the stack.
-        jobs: one, or all jobs of the stack.
-    """
-
-    key: str
-    jobs: tuple[Job, ...]
-
-
 class Pool:
-    """Worker processes, each at one piece of work at most."""
+    """The local executor: worker processes, each at one piece of work at most."""
 
     def __init__(
         self,
@@ -51,13 +35,12 @@ class Pool:
     ) -> None:
         self._home = home
         self._size = size
-        self._told = {
-            "checkpoints": asdict(checkpoints),
-            "tracking": TypeAdapter(Tracking | None).dump_python(tracking, mode="json"),
-        }
+        self._checkpoints = checkpoints
+        self._tracking = tracking
         self._numbers = itertools.count()
         self._events: queue.Queue[tuple[Worker, dict[str, Any] | None]] = queue.Queue()
         self._workers: list[Worker] = []
+        self._logs: dict[str, Path] = {}
 
     @property
     def running(self) -> set[str]:
@@ -71,8 +54,12 @@ class Pool:
             if len(self._workers) == self._size:
                 return False
             idle = self._hire()
-        idle.give(work, self._told)
+        self._give(idle, work)
         return True
+
+    def _give(self, worker: Worker, work: Work) -> None:
+        self._logs[work.key] = worker.log
+        worker.give(work, work.message(self._checkpoints, self._tracking))
 
     def _hire(self) -> Worker:
         worker = Worker(self._home, next(self._numbers), self._events)
@@ -87,22 +74,26 @@ class Pool:
                 self._replace(worker)
             elif event is None:
                 return self._ended(worker)
-            elif event["event"] == "began":
-                worker.began = True
             else:
-                if event["event"] in ("done", "failed"):
+                if event["event"] == "started":
+                    worker.started = True
+                elif event["event"] in ("done", "failed"):
                     worker.work, worker.finished = None, worker.finished + 1
                 return str(event["key"]), event
 
     def _replace(self, worker: Worker) -> None:
         """A worker that ended between two jobs did no harm: another one takes what comes next."""
-        self._workers.remove(worker)
+        self._dismiss(worker)
         if worker.work is not None:
-            self._hire().give(worker.work, self._told)
+            self._give(self._hire(), worker.work)
+
+    def _dismiss(self, worker: Worker) -> None:
+        self._workers.remove(worker)
+        worker.close()
 
     def log(self, key: str) -> Path:
         """The log of the worker that had this work last."""
-        return next(worker.log for worker in self._workers if worker.last == key)
+        return self._logs[key]
 
     def close(self) -> None:
         """Let every worker save and end; an interruption ends them at once."""
@@ -118,10 +109,13 @@ class Pool:
             raise
 
     def _ended(self, worker: Worker) -> tuple[str, dict[str, Any]]:
+        assert worker.work is not None
+        self._dismiss(worker)
         status = worker.process.wait()
         lines = worker.log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
-        error = f"its process {_end(status)}\n" + "\n".join(lines)
-        return worker.last, {"event": "failed", "key": worker.last, "error": error}
+        error = "\n".join([f"its process {_end(status)}", *lines])
+        key = worker.work.key
+        return key, {"event": "crashed" if status < 0 else "failed", "key": key, "error": error}
 
 
 def _end(status: int) -> str:
@@ -147,9 +141,8 @@ class Worker:
         folder = home / "logs"
         folder.mkdir(parents=True, exist_ok=True)
         self.work: Work | None = None
-        self.began = False
+        self.started = False
         self.finished = 0
-        self.last = ""
         self.log = folder / f"worker-{os.getpid()}-{number}.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -166,18 +159,14 @@ class Worker:
     @property
     def between_jobs(self) -> bool:
         """Whether it is at no job, having shown with another that it can be."""
-        return self.work is None or (self.finished > 0 and not self.began)
+        return self.work is None or (self.finished > 0 and not self.started)
 
-    def give(self, work: Work, told: dict[str, Any]) -> None:
-        """Hand it a piece of work, and beside it what no result depends on."""
-        self.work, self.last, self.began = work, work.key, False
-        specs = [
-            TypeAdapter(type(job.spec)).dump_python(job.spec, mode="json") for job in work.jobs
-        ]
-        message = {"key": work.key, "specs": specs, **told}
+    def give(self, work: Work, message: str) -> None:
+        """Hand it a piece of work."""
+        self.work, self.started = work, False
         assert self.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # if it is gone, its end is the next event
-            self.process.stdin.write(json.dumps(message) + "\n")
+            self.process.stdin.write(message + "\n")
             self.process.stdin.flush()
 
     def close(self) -> None:

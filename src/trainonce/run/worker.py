@@ -15,8 +15,6 @@ import queue
 import signal
 import sys
 import threading
-import traceback
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -51,7 +49,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, terminate)
     threading.Thread(target=_listen, args=(jobs, close), daemon=True).start()
     while (line := jobs.get()) is not None and not closing.is_set():
-        _work(json.loads(line), home, events, closing, working)
+        _work(line, home, events, closing, working)
     if told.is_set():
         sys.exit(_TERMINATED)
 
@@ -63,72 +61,22 @@ def _listen(jobs: queue.SimpleQueue[str | None], close: Callable[[], None]) -> N
 
 
 def _work(
-    message: dict[str, Any],
+    message: str,
     home: Path,
     events: TextIO,
     closing: threading.Event,
     working: threading.Event,
 ) -> None:
-    from pydantic import TypeAdapter
+    from trainonce.run.perform import perform
 
-    from trainonce.run.execute import execute, execute_stacked
-    from trainonce.run.store import StoreWarning
-    from trainonce.run.tracking import Tracking
-    from trainonce.tasks.language import Spec, TrainSpec
-    from trainonce.train.clock import Progress
-    from trainonce.train.loop import StoppedError
-    from trainonce.train.settings import CheckpointSettings
-
-    def tell(event: str, **facts: Any) -> None:
+    def tell(event: dict[str, Any]) -> None:
         if not closing.is_set():
-            told = {"event": event, "key": key, "worker": os.getpid(), **facts}
-            print(json.dumps(told), file=events, flush=True)
+            print(json.dumps(event), file=events, flush=True)
 
-    def report(progress: Progress) -> None:
-        tell("progress", **vars(progress))
-
-    def warn(
-        message: Warning | str,
-        category: type[Warning],
-        filename: str,
-        lineno: int,
-        file: TextIO | None = None,
-        line: str | None = None,
-    ) -> None:
-        if issubclass(category, StoreWarning):  # the user's to mend; all others are for the log
-            tell("warned", warning=str(message))
-        else:
-            show(message, category, filename, lineno, file, line)
-
-    key = message["key"]
-    show, warnings.showwarning = warnings.showwarning, warn
+    working.set()
     try:
-        specs = TypeAdapter(list[Spec]).validate_python(message["specs"])
-        settings = TypeAdapter(CheckpointSettings).validate_python(message["checkpoints"])
-        tracking = TypeAdapter(Tracking | None).validate_python(message.get("tracking"))
-        working.set()
-        tell("began")
-        names = {
-            spec.stack if isinstance(spec, TrainSpec) and spec.stack else spec.key for spec in specs
-        }
-        if names != {key}:
-            raise ValueError(
-                f"this job was planned as {key} and read as {', '.join(sorted(names))}"
-            )
-        stack = [spec for spec in specs if isinstance(spec, TrainSpec) and spec.stack]
-        if stack:
-            execute_stacked(stack, home, report, closing.is_set, settings)
-        else:
-            execute(specs[0], home, report, closing.is_set, settings, tracking)
-    except StoppedError:
-        return
-    except Exception as error:
-        traceback.print_exc()
-        tell("failed", error=f"{type(error).__name__}: {error}")
-    else:
-        tell("done")
+        tell(perform(message, home, tell, closing.is_set))
     finally:
-        warnings.showwarning = show
         working.clear()
 
 
