@@ -15,16 +15,32 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from pydantic import TypeAdapter, ValidationError
+from torch import Tensor
 
+from trainonce.models.build import build
 from trainonce.train.calibrate import CalibrationError, machine
-from trainonce.train.rehearsal import REFERENCES, Reference
+from trainonce.train.rehearsal import Reference
 
-REFERENCE = "decoder-128"
-"""The shape that is compiled to see what it brings."""
+_VOCABULARY, _SEQUENCES, _TOKENS = 1024, 8, 256
+
+
+def _tokens() -> tuple[Tensor, Tensor]:
+    draw = torch.Generator().manual_seed(0)
+    tokens_BT = torch.randint(_VOCABULARY, (_SEQUENCES, _TOKENS + 1), generator=draw)
+    return tokens_BT[:, :-1], tokens_BT[:, 1:]
+
+
+REFERENCE = Reference(
+    name="mini",
+    title=f"the decoder `mini`, {_SEQUENCES} x {_TOKENS} tokens",
+    build=lambda seed: build("mini", _VOCABULARY, seed),
+    batch=_tokens,
+    rows=_SEQUENCES * _TOKENS,
+)
+"""What is compiled to see what it brings: larger models gain less, so one that is not tiny."""
 
 _FILE = "compiling.json"
-_TURNS = 7
-_STEPS = 6
+_TURNS = 9
 _STARTS = 2.0
 _LEAST_SAVED = 0.02  # less than that is noise
 
@@ -63,7 +79,7 @@ _KEPT = TypeAdapter(dict[str, Compiling])
 def measure(
     device: torch.device,
     *,
-    reference: Reference = REFERENCES[REFERENCE],
+    reference: Reference = REFERENCE,
     compiler: Callable[[torch.nn.Module], None] = torch.nn.Module.compile,
 ) -> Compiling:
     """Time steps of ``reference`` as it is and compiled, in turns; the best turns count.
@@ -87,7 +103,7 @@ def measure(
         first = step(compiled)
     except Exception as error:  # whatever a compiler may raise
         return Compiling(faster=1.0, first=0.0, why_not=str(error).strip().partition("\n")[0])
-    times = [[step(model) for model in (plain, compiled)] for _ in range(_TURNS * _STEPS)]
+    times = [[step(model) for model in (plain, compiled)] for _ in range(_TURNS)]
     slow, fast = (min(column) for column in zip(*times, strict=True))
     return Compiling(faster=max(1.0, slow / fast), first=max(0.0, first - slow))
 
