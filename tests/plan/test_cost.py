@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from trainonce.models.build import parameters, shape
 from trainonce.models.decoder import DecoderSettings
@@ -60,6 +61,17 @@ def test_operations_are_six_a_parameter_and_token_and_attention(model: torch.nn.
     matrices = sum(p.numel() for p in model.parameters() if p.ndim > 1)
     expected = 6 * matrices * batch * tokens + 12 * 2 * tokens * 32 * batch * tokens
     assert step_operations(model, batch, tokens) == expected
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_formula_of_our_decoder_is_what_torch_counts(tied: bool) -> None:
+    settings = DecoderSettings(width=32, layers=3, heads=4, kv_heads=2, tied=tied)
+    with torch.device("meta"):
+        model = shape(settings, 100)
+        tokens = torch.zeros(1, 24, dtype=torch.long)
+    with FlopCounterMode(display=False) as counter:
+        model(tokens)
+    assert step_operations(model, 5, 24) == 3 * 5 * counter.get_total_flops()
 
 
 def test_memory_grows_with_the_batch_and_holds_the_optimizer(model: torch.nn.Module) -> None:

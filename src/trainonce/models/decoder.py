@@ -158,7 +158,9 @@ class Decoder(nn.Module):
         super().__init__()
         self.settings = settings
         self.boundary = boundary
-        self.embedding = nn.Embedding(vocabulary, settings.width)
+        # Not drawn here, as `initialize` draws all: drawing on the meta device loads a compiler.
+        empty_VD = torch.empty(vocabulary, settings.width)
+        self.embedding = nn.Embedding.from_pretrained(empty_VD, freeze=False)
         self.blocks = nn.ModuleList(Block(settings) for _ in range(settings.layers))
         self.norm = nn.RMSNorm(settings.width, eps=EPSILON)
         self.head = nn.Linear(settings.width, vocabulary, bias=False)
@@ -177,6 +179,17 @@ class Decoder(nn.Module):
                 scale /= math.sqrt(2 * self.settings.layers)
             nn.init.normal_(parameter, std=scale, generator=generator)
         return self
+
+    def operations(self, sequence: int) -> int:
+        """Floating-point operations of a pass over one sequence: two a multiply-add.
+
+        Those of the matrices, and of queries times keys and scores times values; all scores
+        count, also those that the causal mask leaves out.
+        """
+        embedded = 0 if self.settings.tied else self.embedding.weight.numel()
+        matrices = sum(p.numel() for p in self.parameters() if p.ndim > 1) - embedded
+        attention = 2 * self.settings.layers * sequence * self.settings.width
+        return 2 * sequence * (matrices + attention)
 
     def forward(self, tokens_BT: Tensor) -> Tensor:
         """Logits of the token after each."""
