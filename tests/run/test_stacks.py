@@ -10,10 +10,16 @@ import pytest
 import torch
 
 from trainonce.models.decoder import DecoderSettings
+from trainonce.plan.plan import Job, Role
 from trainonce.run.cache import JobCache
 from trainonce.run.execute import execute, execute_stacked
+from trainonce.run.executor import Work
 from trainonce.run.inspection import TargetError, inspect
+from trainonce.run.perform import perform
+from trainonce.run.tracking import Tracking
 from trainonce.stream.corpus import Corpus, DataSettings, prepare
+from trainonce.study.schema import Strategy
+from trainonce.study.trackers import Tracker
 from trainonce.tasks.language import TrainSpec, Treated, stacked
 from trainonce.train.guard import DivergedError
 from trainonce.train.loop import StoppedError
@@ -116,3 +122,25 @@ def test_one_that_diverges_is_named_and_leaves_the_others(
     cache = JobCache(home)
     assert cache.done(together[0].key)
     assert not cache.done(together[1].key)
+
+
+def test_a_stack_says_that_it_is_not_tracked(runs: list[TrainSpec], home: Path) -> None:
+    together = stacked(runs[:2], threads=1)
+    jobs = tuple(
+        Job(
+            spec=spec,
+            role=Role.TRUNK,
+            strategy=Strategy.REPLICATE,
+            questions=(),
+            parents=(),
+            run_equivalents=0.5,
+            reason="a test",
+        )
+        for spec in together
+    )
+    tracking = Tracking.of("A study", [Tracker.TENSORBOARD], home)
+    told: list[dict[str, object]] = []
+    message = Work(str(together[0].stack), jobs).message(CheckpointSettings(), tracking)
+    assert perform(message, home, told.append, lambda: False)["event"] == "done"
+    warnings = [event["warning"] for event in told if event["event"] == "warned"]
+    assert warnings == ["runs that train as one stack are not tracked"]

@@ -75,6 +75,8 @@ def perform(
             )
         stack = [spec for spec in specs if isinstance(spec, TrainSpec) and spec.stack]
         if stack:
+            if tracking:
+                tell(event("warned", warning="runs that train as one stack are not tracked"))
             execute_stacked(stack, home, report, stop, settings)
         else:
             execute(specs[0], home, report, stop, settings, tracking)
