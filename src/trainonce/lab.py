@@ -13,8 +13,8 @@ from trainonce.plan.cost import predict
 from trainonce.plan.plan import Plan
 from trainonce.plan.planner import plan
 from trainonce.run.cache import JobCache
-from trainonce.run.local import RETRIES, Event, carry_out
 from trainonce.run.recorder import recording
+from trainonce.run.scheduler import RETRIES, Event, carry_out
 from trainonce.run.store import StoreWarning
 from trainonce.stream.corpus import Progress
 from trainonce.stream.home import home as default_home

@@ -19,7 +19,7 @@ from trainonce.run.cache import JobCache
 from trainonce.run.ledger import VARIABLE as LEDGER
 from trainonce.run.ledger import open_ledger
 from trainonce.stream.home import VARIABLE as HOME
-from trainonce.tasks.language import TrainSpec
+from trainonce.tasks.specs import TrainSpec
 from trainonce.train.settings import TrainSettings
 
 OLD, NEW = (

@@ -27,7 +27,7 @@ from trainonce.methods.registry import methods
 from trainonce.models.decoder import Decoder
 from trainonce.run import cache, execute, worker
 from trainonce.tasks import language
-from trainonce.tasks.language import Spec, TrainSpec
+from trainonce.tasks.specs import Spec, TrainSpec
 from trainonce.train import checkpoints
 from trainonce.train.settings import CheckpointSettings
 

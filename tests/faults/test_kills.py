@@ -14,7 +14,7 @@ from tests.faults import harness
 from trainonce.models.decoder import DecoderSettings
 from trainonce.run.cache import JobCache
 from trainonce.stream.corpus import Corpus, DataSettings, prepare
-from trainonce.tasks.language import MeasureSpec, Spec, TrainSpec, Treated
+from trainonce.tasks.specs import MeasureSpec, Spec, TrainSpec, Treated
 from trainonce.train.checkpoints import Checkpoints
 from trainonce.train.settings import OnNan, TrainSettings
 

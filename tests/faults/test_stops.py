@@ -25,7 +25,7 @@ from trainonce.run.pool import Pool
 from trainonce.stream.corpus import Corpus
 from trainonce.stream.home import VARIABLE
 from trainonce.study.schema import Strategy
-from trainonce.tasks.language import MeasureSpec, Spec, TrainSpec, Treated
+from trainonce.tasks.specs import MeasureSpec, Spec, TrainSpec, Treated
 from trainonce.train.checkpoints import Checkpoints
 from trainonce.train.settings import CheckpointSettings, TrainSettings
 

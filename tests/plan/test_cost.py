@@ -22,7 +22,7 @@ from trainonce.plan.planner import plan
 from trainonce.report.sentences import machine_sentence
 from trainonce.study.load import load
 from trainonce.study.schema import Strategy
-from trainonce.tasks.language import TrainSpec, stacked
+from trainonce.tasks.specs import TrainSpec, stacked
 from trainonce.train.calibrate import Timing, remember
 from trainonce.train.rehearsal import REFERENCES, Shape
 from trainonce.train.settings import TrainSettings

@@ -12,7 +12,7 @@ from trainonce.plan.planner import plan
 from trainonce.plan.power import detectable_effect
 from trainonce.study.load import load
 from trainonce.study.problems import Problem, StudyError
-from trainonce.tasks.language import TrainSpec
+from trainonce.tasks.specs import TrainSpec
 from trainonce.train.settings import CheckpointSettings, Parallel, ProcessSettings
 
 HEAD = """\

@@ -17,7 +17,7 @@ from trainonce.plan.power import detectable_difference, pairs_needed
 from trainonce.study.load import load
 from trainonce.study.problems import StudyError
 from trainonce.study.schema import AA, Strategy
-from trainonce.tasks.language import StateSpec, TrainSpec
+from trainonce.tasks.specs import StateSpec, TrainSpec
 from trainonce.train.calibrate import Timing, remember
 
 HEAD = """\

@@ -11,7 +11,7 @@ from trainonce.models.decoder import DecoderSettings
 from trainonce.plan.plan import Job, Plan, Role
 from trainonce.report.graph import graph_svg, graph_tree, nodes
 from trainonce.study.schema import Strategy
-from trainonce.tasks.language import Fork, MeasureSpec, Spec, TrainSpec
+from trainonce.tasks.specs import Fork, MeasureSpec, Spec, TrainSpec
 from trainonce.train.schedules import Cosine
 from trainonce.train.settings import TrainSettings
 

@@ -27,7 +27,7 @@ from trainonce.report.html import deciding, duration, listed, render, typeset
 from trainonce.sites import Unit
 from trainonce.study.load import placebo
 from trainonce.study.schema import AA, Strategy
-from trainonce.tasks.language import MeasureSpec, TrainSpec
+from trainonce.tasks.specs import MeasureSpec, TrainSpec
 from trainonce.train.settings import TrainSettings
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from trainonce.models.decoder import DecoderSettings
 from trainonce.run.cache import JobCache
 from trainonce.sites import Measurement
-from trainonce.tasks.language import Fork, MeasureSpec, StateSpec, TrainSpec
+from trainonce.tasks.specs import Fork, MeasureSpec, StateSpec, TrainSpec
 from trainonce.train.checkpoints import Checkpoints, State
 from trainonce.train.settings import TrainSettings
 

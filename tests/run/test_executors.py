@@ -19,8 +19,8 @@ import pytest
 import trainonce
 from trainonce.run.cache import JobCache
 from trainonce.run.executor import ExecutorError, Work
-from trainonce.run.local import Event, JobFailedError
 from trainonce.run.ray_pool import RayPool
+from trainonce.run.scheduler import Event, JobFailedError
 from trainonce.stream.home import VARIABLE
 from trainonce.train.settings import CheckpointSettings
 

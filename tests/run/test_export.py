@@ -21,7 +21,8 @@ from trainonce.stream.corpus import Corpus
 from trainonce.stream.home import VARIABLE
 from trainonce.study.load import load
 from trainonce.study.problems import StudyError
-from trainonce.tasks.language import MeasureSpec, TrainSpec, shell
+from trainonce.tasks.language import shell
+from trainonce.tasks.specs import MeasureSpec, TrainSpec
 from trainonce.train.state import load_weights
 
 STUDY = """\

@@ -16,7 +16,8 @@ from trainonce.run.cache import JobCache
 from trainonce.run.execute import execute
 from trainonce.run.inspection import inspect
 from trainonce.stream.corpus import Corpus, DataSettings, prepare
-from trainonce.tasks.language import (
+from trainonce.tasks.language import treated_stream
+from trainonce.tasks.specs import (
     Fork,
     MeasureSpec,
     Spec,
@@ -24,7 +25,6 @@ from trainonce.tasks.language import (
     TrainSpec,
     Treated,
     content_hash,
-    treated_stream,
 )
 from trainonce.train.checkpoints import CheckpointError
 from trainonce.train.loop import StoppedError

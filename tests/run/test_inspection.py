@@ -16,8 +16,8 @@ from trainonce.run.execute import execute
 from trainonce.run.inspection import TargetError, inspect
 from trainonce.stream.corpus import Corpus, DataSettings, prepare
 from trainonce.stream.home import VARIABLE
-from trainonce.tasks.language import MeasureSpec, TrainSpec, Treated
 from trainonce.tasks.ledger import token_ledger
+from trainonce.tasks.specs import MeasureSpec, TrainSpec, Treated
 from trainonce.train.checkpoints import Checkpoints
 from trainonce.train.loop import StoppedError
 from trainonce.train.settings import CheckpointSettings, TrainSettings

@@ -18,8 +18,8 @@ from trainonce.run.cache import JobCache
 from trainonce.run.execute import execute
 from trainonce.run.inspection import inspect
 from trainonce.stream.corpus import Corpus
-from trainonce.tasks.language import TrainSpec
 from trainonce.tasks.ledger import token_ledger
+from trainonce.tasks.specs import TrainSpec
 from trainonce.train import loop
 
 STUDY = """\

@@ -22,12 +22,12 @@ from trainonce.run import ledger as ledger_module
 from trainonce.run import recorder as recorder_module
 from trainonce.run.entries import Uses, uses
 from trainonce.run.ledger import VARIABLE, LedgerError, known_ledger, open_ledger
-from trainonce.run.local import Event, JobFailedError
 from trainonce.run.recorder import LedgerWarning, Recorder, recording
+from trainonce.run.scheduler import Event, JobFailedError
 from trainonce.run.status import StudyStatus, study_statuses
 from trainonce.run.tables import VERSION, AttemptRow, ExecutionRow, LedgerVersion
 from trainonce.study.schema import Strategy
-from trainonce.tasks.language import HELDOUT_PROBE, MeasureSpec, TrainSpec
+from trainonce.tasks.specs import HELDOUT_PROBE, MeasureSpec, TrainSpec
 from trainonce.train.settings import TrainSettings
 
 RUN = TrainSpec(

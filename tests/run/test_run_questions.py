@@ -22,7 +22,7 @@ from trainonce.report.html import render
 from trainonce.run.cache import JobCache
 from trainonce.run.execute import CHECKPOINT_SECONDS
 from trainonce.stream.home import VARIABLE
-from trainonce.tasks.language import TrainSpec
+from trainonce.tasks.specs import TrainSpec
 
 STUDY = """\
 study: Tiny runs

@@ -20,7 +20,7 @@ from trainonce.run.tracking import Tracking
 from trainonce.stream.corpus import Corpus, DataSettings, prepare
 from trainonce.study.schema import Strategy
 from trainonce.study.trackers import Tracker
-from trainonce.tasks.language import TrainSpec, Treated, stacked
+from trainonce.tasks.specs import TrainSpec, Treated, stacked
 from trainonce.train.guard import DivergedError
 from trainonce.train.loop import StoppedError
 from trainonce.train.settings import AdamWSettings, CheckpointSettings, TrainSettings

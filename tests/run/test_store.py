@@ -17,7 +17,7 @@ from trainonce.run.execute import execute, execute_stacked
 from trainonce.run.store import VARIABLE, Store, StoreWarning, fetched, pushed
 from trainonce.run.verify import verify
 from trainonce.stream.corpus import Corpus
-from trainonce.tasks.language import Spec, TrainSpec, stacked
+from trainonce.tasks.specs import Spec, TrainSpec, stacked
 from trainonce.train.settings import TrainSettings
 
 pytest.importorskip("fsspec")

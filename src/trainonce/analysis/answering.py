@@ -25,7 +25,7 @@ from trainonce.methods.registry import Outcome, probe_of
 from trainonce.plan.plan import Plan, PlannedQuestion, Role
 from trainonce.plan.power import pairs_needed
 from trainonce.run.cache import COLUMNS, JobCache
-from trainonce.run.local import spent_seconds
+from trainonce.run.scheduler import spent_seconds
 from trainonce.stream.keys import generator
 from trainonce.study.questions import ItemQuestion, RunQuestion
 from trainonce.study.schema import AA

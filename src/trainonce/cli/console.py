@@ -42,7 +42,7 @@ def exit_codes() -> Iterator[None]:
     """Turn what can go wrong into a message and the exit code that belongs to it."""
     # these bring torch, and `status` does without
     from trainonce.run.executor import ExecutorError
-    from trainonce.run.local import JobFailedError
+    from trainonce.run.scheduler import JobFailedError
     from trainonce.run.tracking import TrackerError
     from trainonce.train.calibrate import CalibrationError
 

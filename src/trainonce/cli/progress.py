@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from trainonce.plan.plan import Job, Plan
-from trainonce.run.local import Event
+from trainonce.run.scheduler import Event
 from trainonce.stream.corpus import Progress as DataProgress
 
 

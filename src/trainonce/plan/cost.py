@@ -25,7 +25,7 @@ from trainonce.models.build import parameters, shape
 from trainonce.models.decoder import Decoder
 from trainonce.plan.plan import Job, Plan
 from trainonce.stream.corpus import Corpus
-from trainonce.tasks.language import TrainSpec
+from trainonce.tasks.specs import TrainSpec
 from trainonce.train.calibrate import Timing, Way, remembered
 from trainonce.train.rehearsal import REFERENCES, Shape, shape_of
 

@@ -12,7 +12,7 @@ from trainonce.sites import Choice, Completion, Item
 from trainonce.stream.corpus import Corpus
 from trainonce.study.questions import ItemQuestion
 from trainonce.study.schema import AA, Strategy
-from trainonce.tasks.language import HELDOUT_PROBE, MeasureSpec, StateSpec, TrainSpec, Treated
+from trainonce.tasks.specs import HELDOUT_PROBE, MeasureSpec, StateSpec, TrainSpec, Treated
 
 _FORWARD_SHARE = 1 / 3  # of a training step's operations: 2 of the 6 a parameter and token
 

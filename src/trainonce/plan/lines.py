@@ -13,7 +13,7 @@ from trainonce.plan.plan import Role
 from trainonce.study.load import StudyDefinition
 from trainonce.study.questions import ItemQuestion, RunQuestion
 from trainonce.study.schema import AA, Strategy
-from trainonce.tasks.language import TrainSpec, Treated
+from trainonce.tasks.specs import TrainSpec, Treated
 from trainonce.train.settings import TrainSettings
 
 Where = tuple[Role, str, int, int]

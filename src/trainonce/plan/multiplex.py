@@ -14,7 +14,7 @@ from trainonce.study.problems import Problem, StudyError
 from trainonce.study.questions import ItemQuestion, Question
 from trainonce.study.recipe import Recipe
 from trainonce.study.schema import Strategy
-from trainonce.tasks.language import Treated
+from trainonce.tasks.specs import Treated
 
 _LANES_TRIED = 200
 

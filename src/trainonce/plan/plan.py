@@ -13,7 +13,7 @@ from typing import Any
 from trainonce.study.questions import Question
 from trainonce.study.schema import AA, Strategy
 from trainonce.study.trackers import Tracker
-from trainonce.tasks.language import Spec, TrainSpec
+from trainonce.tasks.specs import Spec, TrainSpec
 from trainonce.train.settings import CheckpointSettings
 
 

@@ -29,7 +29,7 @@ from trainonce.study.problems import StudyError
 from trainonce.study.questions import ItemQuestion, RunQuestion
 from trainonce.study.recipe import Recipe
 from trainonce.study.schema import AA, Strategy
-from trainonce.tasks.language import TrainSpec, Treated, content_hash
+from trainonce.tasks.specs import TrainSpec, Treated, content_hash
 from trainonce.train.precision import resolve
 from trainonce.train.settings import TrainSettings
 

@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from trainonce.sites import Measurement
-from trainonce.tasks.language import Fork, MeasureSpec, Spec, StateSpec, TrainSpec
+from trainonce.tasks.specs import Fork, MeasureSpec, Spec, StateSpec, TrainSpec
 from trainonce.train.checkpoints import TENSORS, State, checksum, load, saving
 from trainonce.train.state import MODEL, model_weights
 

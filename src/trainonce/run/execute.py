@@ -22,16 +22,8 @@ from trainonce.run.launch import launch
 from trainonce.run.store import fetched, pushed
 from trainonce.run.tracking import Tracking, tracked
 from trainonce.stream.corpus import Corpus
-from trainonce.tasks.language import (
-    MeasureSpec,
-    Spec,
-    StateSpec,
-    TrainSpec,
-    run_measurement,
-    run_stacked,
-    run_training,
-    shell,
-)
+from trainonce.tasks.language import run_measurement, run_stacked, run_training, shell
+from trainonce.tasks.specs import MeasureSpec, Spec, StateSpec, TrainSpec
 from trainonce.train.checkpoints import CheckpointError, Checkpoints, State
 from trainonce.train.clock import Progress
 from trainonce.train.guard import DivergedError

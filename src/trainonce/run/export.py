@@ -22,7 +22,8 @@ from trainonce.stream.tokenizers import (
     as_hugging_face,
     load_hugging_face,
 )
-from trainonce.tasks.language import MeasureSpec, Spec, TrainSpec, untrained
+from trainonce.tasks.language import untrained
+from trainonce.tasks.specs import MeasureSpec, Spec, TrainSpec
 from trainonce.train.state import load_weights
 
 if TYPE_CHECKING:

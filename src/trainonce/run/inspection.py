@@ -18,8 +18,8 @@ from trainonce.run.cache import JobCache
 from trainonce.run.verify import damages
 from trainonce.stream.corpora import CorpusError
 from trainonce.stream.corpus import Corpus
-from trainonce.tasks.language import MeasureSpec, Spec, TrainSpec
 from trainonce.tasks.ledger import QuestionSeen, token_ledger
+from trainonce.tasks.specs import MeasureSpec, Spec, TrainSpec
 from trainonce.train.checkpoints import (
     CheckpointError,
     Checkpoints,

@@ -8,7 +8,7 @@ from typing import Any
 
 from trainonce.models.decoder import SIZES, DecoderSettings
 from trainonce.stream.corpus import Corpus
-from trainonce.tasks.language import TrainSpec, Treated, content_hash
+from trainonce.tasks.specs import TrainSpec, Treated, content_hash
 
 _PACKAGES = ("trainonce", "torch", "transformers", "tokenizers", "safetensors")
 

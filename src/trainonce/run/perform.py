@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 from trainonce.run.execute import execute, execute_stacked
 from trainonce.run.store import StoreWarning
 from trainonce.run.tracking import Tracking
-from trainonce.tasks.language import Spec, TrainSpec
+from trainonce.tasks.specs import Spec, TrainSpec
 from trainonce.train.clock import Progress
 from trainonce.train.loop import StoppedError
 from trainonce.train.settings import CheckpointSettings

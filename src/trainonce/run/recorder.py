@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from trainonce.plan.plan import Job, Plan
 from trainonce.run.cache import JobCache
 from trainonce.run.ledger import Ledger, LedgerError, open_ledger, set_states, upsert
-from trainonce.run.local import Event, JobFailedError
+from trainonce.run.scheduler import Event, JobFailedError
 from trainonce.run.tables import (
     DONE,
     AttemptRow,

@@ -20,7 +20,7 @@ from trainonce.study.schema import AA, QuestionKeys, RecipeKeys, StudyKeys
 from trainonce.study.trackers import Tracker
 from trainonce.study.translate import problem_of
 from trainonce.study.yaml_lines import Document, parse
-from trainonce.tasks.language import HELDOUT_PROBE
+from trainonce.tasks.specs import HELDOUT_PROBE
 
 _DIRECTIONS = {"increase": 1, "decrease": -1, "change": 0}
 _MARKS = 2  # an insertion opens and closes with the end-of-text token

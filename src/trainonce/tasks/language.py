@@ -1,31 +1,21 @@
-"""Language: a decoder on a text corpus, with item treatments in its data and probes on it.
-
-The specs here say all that determines a result, and nothing else; a job's key is their hash.
-"""
+"""Language: a decoder on a text corpus, with item treatments in its data and probes on it."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cache
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
 
 import torch
-import xxhash
 from pydantic import TypeAdapter
 from torch import nn
 
 from trainonce.methods.registry import methods
 from trainonce.models.build import build, shape
-from trainonce.models.decoder import DecoderSettings
 from trainonce.models.layers import recompute
-from trainonce.sites import Item, Measurement
+from trainonce.sites import Measurement
 from trainonce.stream.corpus import Corpus
 from trainonce.stream.keys import stable_hash
 from trainonce.stream.stream import TokenStream
+from trainonce.tasks.specs import MeasureSpec, TrainSpec, Treated, spec_hash
 from trainonce.train.checkpoints import Checkpoints, State
 from trainonce.train.clock import Progress
 from trainonce.train.guard import DivergedError
@@ -33,217 +23,7 @@ from trainonce.train.journal import Track
 from trainonce.train.loop import StoppedError, Trained, train
 from trainonce.train.processes import ALONE, Processes
 from trainonce.train.replicas import train_replicas
-from trainonce.train.settings import ProcessSettings, TrainSettings
 from trainonce.train.state import reseeded
-
-HELDOUT_PROBE = "heldout_loss"
-_LATER: Mapping[str, Any] = {
-    "attention": "across",
-    "processes": None,
-    "recompute": False,
-    "compiled": False,
-}
-"""Fields that came later, with what all runs did before: left out of a key where they say that."""
-ENGINE = 1
-"""Raised when the same spec gives other bits than before, so that no cached job is reused."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Treated:
-    """A question's treatment as a job sees it.
-
-    Attributes:
-        question: the question's id.
-        method: the method's name.
-        version: the method's version.
-        settings: the method's settings as plain data.
-        files: content hash of each setting that names a file.
-        lane: the question's lane number.
-        window: the shares of the run between which it acts.
-    """
-
-    question: str
-    method: str
-    version: int
-    settings: dict[str, Any]
-    files: dict[str, str] = field(default_factory=dict)
-    lane: int = 0
-    window: tuple[float, float] = (0.0, 1.0)
-
-    def apply(self, stream: TokenStream) -> TokenStream:
-        """``stream`` with this treatment applied under its question's key."""
-        known = methods()[self.method]
-        treatment: Any = TypeAdapter(known.cls).validate_python(self.settings)
-        treated: TokenStream = treatment(stream.keyed(self.question, self.lane, self.window))
-        return treated
-
-
-@dataclass(frozen=True)
-class Fork:
-    """Where a run begins that is not at its own step 0: in another run, after ``step`` steps."""
-
-    parent: TrainSpec
-    step: int
-
-    @property
-    def state(self) -> StateSpec:
-        """The state that it begins with."""
-        return StateSpec(trained=self.parent, step=self.step)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainSpec:
-    """All that determines one training run.
-
-    Attributes:
-        corpus: fingerprint of the tokenized corpus.
-        sequence: tokens a sequence.
-        model: what `trainonce.models.build.build` takes.
-        model_files: content hash of the model's files, when it is read from a folder.
-        train: the run's numbers.
-        seed: of weights, order and all draws.
-        treatments: what is inserted, by question id.
-        device: ``cpu`` or ``cuda``.
-        threads: threads of the matrix products; other numbers give other last bits.
-        attention: whether a token attends ``across`` the documents packed in its sequence, or
-            ``within`` its own only.
-        fork: the run that it leaves, None for one that begins at step 0. Its own numbers hold from
-            there on; what it reads is laid out as that run's.
-        stack: names the runs that it is trained with as stacked parameters (see `stacked`), which
-            moves its last bits; None for a run by itself.
-        processes: that train it together; one when None. Left out of the key then.
-        recompute: whether layers are computed twice, see `trainonce.models.layers.recompute`. Left
-            out of the key when they are not.
-        compiled: whether the model is compiled, which moves its last bits. Left out of the key when
-            it is not.
-    """
-
-    kind: Literal["train"] = "train"
-    corpus: str
-    sequence: int
-    model: str | DecoderSettings
-    model_files: str | None = None
-    train: TrainSettings
-    seed: int
-    treatments: tuple[Treated, ...] = ()
-    device: str = "cpu"
-    threads: int = 1
-    attention: Literal["across", "within"] = "across"
-    fork: Fork | None = None
-    stack: str | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse a fork that would read other positions than the run that it leaves."""
-        if self.fork is None:
-            return
-        parent = self.fork.parent
-        if (parent.train.batch, parent.sequence) != (self.train.batch, self.sequence):
-            raise ValueError("a fork reads batches and sequences of the same size as its parent")
-        if not parent.begins <= self.fork.step <= min(parent.train.steps, self.train.steps):
-            raise ValueError(
-                f"a fork after {self.fork.step} steps lies outside of its parent's steps "
-                f"{parent.begins} to {parent.train.steps}, or its own {self.train.steps}"
-            )
-
-    processes: ProcessSettings | None = None
-    recompute: bool = False
-    compiled: bool = False
-
-    def stream(self, corpus: Corpus) -> TokenStream:
-        """What the run reads, without insertions."""
-        return TokenStream(corpus, self.sequence, self.rows, self.seed)
-
-    @property
-    def rows(self) -> int:
-        """Sequences among which insertions are laid out: those of the run that all forks left."""
-        return self.fork.parent.rows if self.fork else self.train.steps * self.train.batch
-
-    @property
-    def begins(self) -> int:
-        """Steps that it need not do itself."""
-        return self.fork.step if self.fork else 0
-
-    @property
-    def name(self) -> str:
-        """What it has in common with the same run on other threads, stacked, or compiled."""
-        return replace(self, stack=None, threads=1, compiled=False).key
-
-    @property
-    def trained(self) -> TrainSpec:
-        """The training run that this job is about."""
-        return self
-
-    @property
-    def key(self) -> str:
-        """The job's key."""
-        return _hash(_adapter(TrainSpec).dump_python(self, mode="json"))
-
-
-@dataclass(frozen=True, kw_only=True)
-class StateSpec:
-    """The whole state of a run after ``step`` steps, for forks to begin with.
-
-    The run itself goes on from it with the same bits, so that it does not matter to its key.
-    """
-
-    kind: Literal["state"] = "state"
-    trained: TrainSpec
-    step: int
-
-    def __post_init__(self) -> None:
-        """Refuse a step that the run does not reach."""
-        if not self.trained.begins <= self.step <= self.trained.train.steps:
-            raise ValueError(
-                f"step {self.step} lies outside of the run's steps {self.trained.begins} to "
-                f"{self.trained.train.steps}"
-            )
-
-    @property
-    def key(self) -> str:
-        """The job's key: that of the run, ``@`` and the step."""
-        return f"{self.trained.key}@{self.step}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class MeasureSpec:
-    """All that determines the measurements of one probe on one trained model.
-
-    Attributes:
-        trained: the run that trains the model.
-        probe: the probe's name.
-        version: its version.
-        treated: whose items are measured; None for a probe of the model as a whole.
-        step: after how many steps of the run; None for its end.
-    """
-
-    kind: Literal["measure"] = "measure"
-    trained: TrainSpec
-    probe: str
-    version: int
-    treated: Treated | None = None
-    step: int | None = None
-
-    @property
-    def measured(self) -> TrainSpec | StateSpec:
-        """The job that leaves the model which is measured."""
-        if self.step is None:
-            return self.trained
-        return StateSpec(trained=self.trained, step=self.step)
-
-    @property
-    def key(self) -> str:
-        """The job's key."""
-        return _hash(_adapter(MeasureSpec).dump_python(self, mode="json"))
-
-    def items(self, corpus: Corpus) -> tuple[Item, ...]:
-        """The items to measure: the same ones that the trained run inserts, if it does."""
-        if self.treated is None:
-            return ()
-        stream = self.treated.apply(self.trained.stream(corpus))
-        return stream.items[self.treated.question]
-
-
-Spec = TrainSpec | StateSpec | MeasureSpec
 
 
 def run_training(
@@ -317,7 +97,7 @@ def run_stacked(
     for spec, corpus in zip(specs, corpora, strict=True):
         treatments = TypeAdapter(tuple[Treated, ...]).dump_python(spec.treatments, mode="json")
         facts = {"corpus": spec.corpus, "seed": spec.seed, "rows": spec.rows, "by": treatments}
-        name = _hash(facts)
+        name = spec_hash(facts)
         if name not in read:
             read[name] = treated_stream(spec, corpus)
         streams.append(read[name])
@@ -332,12 +112,6 @@ def run_stacked(
         device=torch.device(specs[0].device),
     )
     return models, outcomes
-
-
-def stacked(specs: Sequence[TrainSpec], threads: int) -> tuple[TrainSpec, ...]:
-    """``specs`` as runs that are trained together, on ``threads`` threads."""
-    name = _hash({"stack": sorted(spec.name for spec in specs), "threads": threads})
-    return tuple(replace(spec, stack=name, threads=threads) for spec in specs)
 
 
 def treated_stream(spec: TrainSpec, corpus: Corpus) -> TokenStream:
@@ -389,44 +163,3 @@ def run_measurement(
     else:
         rows = probe(logits, spec.items(corpus))
     return rows
-
-
-def content_hash(path: Path) -> str:
-    """A hash of a file, or of all files below a folder with their names."""
-    digest = xxhash.xxh3_128()
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    for file in files:
-        if file.is_file():
-            digest.update(file.relative_to(path).as_posix().encode())
-            with file.open("rb") as opened:
-                while chunk := opened.read(1 << 22):
-                    digest.update(chunk)
-    return digest.hexdigest()
-
-
-@cache
-def _adapter(kind: type) -> TypeAdapter[Any]:
-    """Made once: a plan of a thousand questions asks for as many keys."""
-    return TypeAdapter(kind)
-
-
-def _hash(spec: Mapping[str, Any]) -> str:
-    code = {"engine": ENGINE, "torch": torch.__version__}
-    text = json.dumps([code, _by_content(spec)], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:20]
-
-
-def _by_content(value: Any) -> Any:
-    """``value`` with the paths of files replaced by what the files hold."""
-    if isinstance(value, Mapping):
-        plain = {key: _by_content(inner) for key, inner in value.items()}
-        if plain.get("files"):
-            plain["settings"] = {**plain["settings"], **plain["files"]}
-        if plain.get("model_files"):
-            plain["model"] = plain["model_files"]
-        if plain.get("kind") == "train":
-            plain = {k: v for k, v in plain.items() if k not in _LATER or v != _LATER[k]}
-        return plain
-    if isinstance(value, (list, tuple)):
-        return [_by_content(inner) for inner in value]
-    return value

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainonce.stream.corpus import Corpus
-from trainonce.tasks.language import TrainSpec, Treated
+from trainonce.tasks.specs import TrainSpec, Treated
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ import trainonce
 from trainonce.plan.plan import Plan, Role
 from trainonce.run.cache import COLUMNS, JobCache
 from trainonce.run.execute import CHECKPOINT_SECONDS
-from trainonce.run.local import Event, JobFailedError, carry_out
+from trainonce.run.scheduler import Event, JobFailedError, carry_out
 from trainonce.stream.home import VARIABLE
 from trainonce.train.calibrate import Timing, remember
 
