@@ -15,6 +15,7 @@ import pytest
 from trainonce.analysis.answers import (
     Answer,
     Answers,
+    Check,
     Curve,
     DoseAnswer,
     Group,
@@ -111,6 +112,10 @@ def one_answer(name: str, *, plain: bool) -> Answer:
         seeds=(),
         plain=outcome("extraction", top=0.1) if plain else None,
         assumptions=(f"it changes 1.90% of the tokens {HOSTILE}",),
+        checks=(
+            Check(name="ranks", says=f"0.90 over 5 runs {HOSTILE}", value=0.9, held=True),
+            Check(name="largest point", says="nobody knows", value=0.1),
+        ),
     )
 
 
@@ -260,6 +265,11 @@ def test_it_says_how_to_reproduce(page: Page) -> None:
     plan = study()[1]
     assert "trainonce run 'my study.yaml'" in page.text
     assert plan.hash in page.text
+
+
+def test_what_tested_an_answer_is_told(page: Page) -> None:
+    assert "ranks (held): 0.90 over 5 runs" in page.text
+    assert "largest point (cannot tell): nobody knows" in page.text
 
 
 def test_a_study_without_plain_run() -> None:

@@ -75,6 +75,25 @@ class OutcomeAnswer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Check:
+    """Something that tested what an answer rests on.
+
+    Attributes:
+        name: what was tested, in a few words.
+        says: what came out, as a sentence.
+        value: the number that decides; ``low`` and ``high`` are its 95 % interval where it has one.
+        held: whether what the answer rests on stood the test; None where that cannot be told.
+    """
+
+    name: str
+    says: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    held: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Answer:
     """The answer to one question.
 
@@ -101,6 +120,7 @@ class Answer:
         units_needed: for a question about runs that could not be told, the seeds that could tell
             an effect of the smallest size of interest, by the spread that was observed, or assumed
             where there is one seed.
+        checks: what tested its assumptions.
     """
 
     question: str
@@ -122,6 +142,7 @@ class Answer:
     plain: OutcomeAnswer | None
     assumptions: tuple[str, ...]
     units_needed: int | None = None
+    checks: tuple[Check, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The answer as JSON data, the deciding outcome's numbers at the top."""

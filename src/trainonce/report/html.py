@@ -32,6 +32,7 @@ from trainonce.report.sentences import (
     p_value,
     sentence,
     short,
+    tested,
 )
 from trainonce.sites import Unit
 from trainonce.study.schema import AA
@@ -192,6 +193,7 @@ _environment.filters |= {
     "deciding": lambda answer: typeset(deciding(answer)),
     "duration": duration,
     "enough": lambda answer: typeset(enough(answer)),
+    "tested": tested,
     "in_words": lambda answer: typeset(in_words(answer)),
     "listed": listed,
     "few": few,

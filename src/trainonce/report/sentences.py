@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from trainonce.analysis.answers import Answer, Answers
+from trainonce.analysis.answers import Answer, Answers, Check
 from trainonce.analysis.verdicts import FEWEST, FEWEST_RUNS, Verdict
 from trainonce.plan.cost import Prediction
 from trainonce.sites import Unit
@@ -156,6 +156,12 @@ def cost_sentence(answers: Answers) -> str:
         )
         + f"; one run a question would take {answers.one_run_a_question:.1f}."
     )
+
+
+def tested(check: Check) -> str:
+    """What tested an answer, with how it came out."""
+    held = {True: "held", False: "did not hold", None: "cannot tell"}[check.held]
+    return f"{check.name} ({held}): {check.says}"
 
 
 def short(key: str) -> str:

@@ -23,6 +23,7 @@ from trainonce.report.sentences import (
     p_value,
     sentence,
     short,
+    tested,
 )
 from trainonce.sites import Unit
 from trainonce.study.schema import AA
@@ -111,7 +112,8 @@ def answers_view(answers: Answers) -> RenderableType:
         text = Text(answer.verdict.value.capitalize() + ". ", style=_STYLES[answer.verdict])
         text.append(f"{sentence(answer)} {enough(answer)}".strip(), style="default not bold")
         said.append(Padding(text, (0, 0, 0, 2)))
-        said.append(Padding(Text(_parts(answer), style="dim"), (0, 0, 1, 2)))
+        tests = "".join(f"\n{tested(check)}" for check in answer.checks)
+        said.append(Padding(Text(f"{_parts(answer)}{tests}", style="dim"), (0, 0, 1, 2)))
     convicted = any(a.question == AA and a.verdict is Verdict.YES for a in answers.answers)
     warning = [
         Text("The A/A question has an effect: do not trust these answers.", style="bold red")
