@@ -18,8 +18,10 @@ from trainonce.analysis.answers import (
     LeftOut,
     OutcomeAnswer,
 )
+from trainonce.analysis.dependence.results import Dependence
 from trainonce.analysis.effects import Estimate, Sample, effect, holm, mean, trend
 from trainonce.analysis.runs import Arm, compared, spread
+from trainonce.analysis.samples import sample_of
 from trainonce.analysis.verdicts import FEWEST, FEWEST_RUNS, Verdict, verdict
 from trainonce.methods.registry import Outcome, probe_of
 from trainonce.plan.plan import Plan, PlannedQuestion, Role
@@ -31,8 +33,13 @@ from trainonce.study.questions import ItemQuestion, RunQuestion
 from trainonce.study.schema import AA
 
 
-def answer(plan: Plan) -> Answers:
-    """Answer the study of ``plan``, all of whose jobs are finished."""
+def answer(plan: Plan, dependence: Dependence | None = None) -> Answers:
+    """Answer the study of ``plan``, all of whose jobs are finished.
+
+    Args:
+        plan: of the study.
+        dependence: what its dependence test found, if it was put to one.
+    """
     cache = JobCache(plan.home)
     rows = _rows(plan, cache)
     decided = {
@@ -64,6 +71,7 @@ def answer(plan: Plan) -> Answers:
         hardware=_hardware(plan, cache),
         left_out=_left_out(plan, cache),
         seconds=spent_seconds(plan),
+        dependence=dependence,
     )
 
 
@@ -168,7 +176,7 @@ def _outcome(rows: pl.DataFrame, planned: PlannedQuestion, outcome: Outcome) -> 
     own = rows.filter(
         (pl.col("question") == planned.question.id) & (pl.col("outcome") == outcome.name)
     )
-    sample = _sample(own, outcome)
+    sample = sample_of(own, outcome)
     name = planned.question.id
     doses = sorted({int(dose) for dose in sample.doses})
     means = {dose: mean(sample.of(dose)) for dose in doses}
@@ -197,19 +205,6 @@ def _outcome(rows: pl.DataFrame, planned: PlannedQuestion, outcome: Outcome) -> 
     )
 
 
-def _sample(rows: pl.DataFrame, outcome: Outcome) -> Sample:
-    """Units in a fixed order, with seed and kind as the stratum that doses were dealt in."""
-    ordered = rows.sort("seed", "kind", "unit")
-    strata = ordered.select(pl.struct("seed", "kind").rank("dense").alias("stratum"))["stratum"]
-    return Sample(
-        values=ordered["value"].to_numpy(),
-        doses=ordered["dose"].to_numpy(),
-        strata=strata.cast(pl.Int64).to_numpy(),
-        low=-np.inf if outcome.low is None else outcome.low,
-        high=np.inf if outcome.high is None else outcome.high,
-    )
-
-
 def _groups(rows: pl.DataFrame, planned: PlannedQuestion, column: str) -> tuple[Group, ...]:
     """The top dose against dose 0 within each seed or kind; none where there is but one."""
     outcome, name = planned.question.outcome, planned.question.id
@@ -219,7 +214,7 @@ def _groups(rows: pl.DataFrame, planned: PlannedQuestion, column: str) -> tuple[
         return ()
     groups = []
     for value in values:
-        sample = _sample(own.filter(pl.col(column) == value), outcome)
+        sample = sample_of(own.filter(pl.col(column) == value), outcome)
         found = effect(sample.of(int(sample.doses.max())), sample.of(0))
         groups.append(
             Group(

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from trainonce.analysis.dependence.results import Dependence
 from trainonce.analysis.effects import Estimate
 from trainonce.analysis.verdicts import Verdict
 from trainonce.sites import Unit
@@ -162,16 +163,16 @@ class Answer:
             "doses": decided["doses"],
             **{k: v for k, v in document.items() if k not in ("verdict", "unit")},
         }
-        finite: dict[str, Any] = _finite(found)
-        return finite
+        plain: dict[str, Any] = finite(found)
+        return plain
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """JSON data with null in place of numbers that JSON does not have."""
     if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
+        return {key: finite(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(inner) for inner in value]
+        return [finite(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -215,6 +216,8 @@ class Answers:
         hardware: where the jobs ran.
         left_out: for each training run that left updates out because of ``on_nan``, which steps.
         seconds: wall-clock seconds that carrying out the plan took, over all starts.
+        dependence: whether questions that share the trunk touch each other; None where nobody had
+            it tested.
     """
 
     study: str
@@ -233,11 +236,13 @@ class Answers:
     hardware: tuple[str, ...]
     left_out: tuple[LeftOut, ...] = ()
     seconds: float
+    dependence: Dependence | None = None
 
     def to_json(self) -> dict[str, Any]:
         """One JSON document."""
         document = asdict(self)
         document["answers"] = [answer.to_json() for answer in self.answers]
+        document["dependence"] = self.dependence.to_json() if self.dependence else None
         return document
 
     def to_frame(self) -> pl.DataFrame:

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from trainonce.cli import cache
+from trainonce.cli.check import check
 from trainonce.study.trackers import Tracker
 
 app = typer.Typer(
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 
 app.add_typer(cache.app, name="cache")
+app.command()(check)
 
 StudyFile = Annotated[Path, typer.Argument(help="The study file.", show_default=False)]
 AsJson = Annotated[

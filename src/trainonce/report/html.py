@@ -18,6 +18,13 @@ from plotly.utils import PlotlyJSONEncoder
 from trainonce.analysis.answers import Answer, Answers
 from trainonce.analysis.verdicts import ALPHA, Verdict
 from trainonce.plan.plan import Plan
+from trainonce.report.dependence import (
+    cell_sentence,
+    heat_map,
+    interaction_sentence,
+    matrix_in_words,
+    sentences,
+)
 from trainonce.report.figures import arms, curves_in_words, dose_response, in_words, training_curves
 from trainonce.report.graph import graph_svg
 from trainonce.report.sentences import (
@@ -79,6 +86,8 @@ def render(answers: Answers, plan: Plan) -> str:
     }
     if answers.curves:
         figures["curves"] = training_curves(answers.curves)
+    if answers.dependence:
+        figures["dependence-matrix"] = heat_map(answers.dependence)
     plotly, script = get_plotlyjs(), _source("report.js")
     return _environment.get_template("report.html.j2").render(
         answers=answers,
@@ -198,6 +207,10 @@ _environment.filters |= {
     "listed": listed,
     "few": few,
     "detectable": lambda value: typeset(detectable(value)),
+    "cell": lambda cell: typeset(cell_sentence(cell)),
+    "interaction": lambda one: typeset(interaction_sentence(one)),
+    "matrix_in_words": lambda found: typeset(matrix_in_words(found)),
+    "dependence_sentences": lambda found: [typeset(sentence) for sentence in sentences(found)],
     "level": lambda value: typeset(level(value)),
     "short": short,
     "number": lambda value: typeset(number(value)),
