@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from trainonce.analysis.effects import Estimate
-from trainonce.analysis.verdicts import FEWEST_RUNS, Verdict, verdict
+from trainonce.analysis.verdicts import FEWEST_RUNS, Verdict, standing, verdict
 
 YES, NO, OPEN = Verdict.YES, Verdict.NO, Verdict.CANNOT_TELL
 
@@ -45,3 +45,15 @@ def test_without_an_interval_nothing_is_told() -> None:
     effect = Estimate(3.0, float("-inf"), float("inf"))
     for direction in (1, -1, 0):
         assert verdict(effect, 1.0, direction, 0.1, units=1, fewest=FEWEST_RUNS) is OPEN
+
+
+@pytest.mark.parametrize("found", [YES, NO])
+def test_a_verdict_whose_tests_did_not_hold_cannot_be_told(found: Verdict) -> None:
+    assert standing(found, []) == (found, "")
+    told, reason = standing(found, ["A/A", "dependence"])
+    assert told is OPEN
+    assert reason == f"It would be {found}, but did not hold: A/A, dependence."
+
+
+def test_what_could_not_be_told_stays_so() -> None:
+    assert standing(OPEN, ["A/A"]) == (OPEN, "")

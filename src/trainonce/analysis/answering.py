@@ -22,6 +22,7 @@ from trainonce.analysis.dependence.results import Dependence
 from trainonce.analysis.effects import Estimate, Sample, effect, holm, mean, trend
 from trainonce.analysis.runs import Arm, compared, spread
 from trainonce.analysis.samples import sample_of
+from trainonce.analysis.stands import after_tests
 from trainonce.analysis.verdicts import FEWEST, FEWEST_RUNS, Verdict, verdict
 from trainonce.methods.registry import Outcome, probe_of
 from trainonce.plan.plan import Plan, PlannedQuestion, Role
@@ -55,8 +56,11 @@ def answer(plan: Plan, dependence: Dependence | None = None) -> Answers:
     return Answers(
         study=plan.study,
         plan_hash=plan.hash,
-        answers=tuple(
-            _answer(plan, planned, decided, adjusted, rows) for planned in plan.questions
+        answers=after_tests(
+            plan,
+            [_answer(plan, planned, decided, adjusted, rows) for planned in plan.questions],
+            rows[Role.ANSWER],
+            dependence,
         ),
         heldout_loss=float(trunk["value"].to_numpy().mean()),
         heldout_loss_plain=float(plain["value"].to_numpy().mean()) if len(plain) else None,

@@ -103,7 +103,7 @@ class Answer:
         ask: the question as the user asks it.
         method: the treatment; ``change`` or ``lengths`` for a question about runs.
         paper: arXiv id of the method's source.
-        verdict: by the rule of `trainonce.analysis.verdicts`.
+        verdict: by the rule of `trainonce.analysis.verdicts`, after what tested it.
         decided: the outcome that decides.
         others: the outcomes that were measured beside it.
         p_adjusted: corrected over the study's questions by Holm's method; the A/A question, which
@@ -121,7 +121,8 @@ class Answer:
         units_needed: for a question about runs that could not be told, the seeds that could tell
             an effect of the smallest size of interest, by the spread that was observed, or assumed
             where there is one seed.
-        checks: what tested its assumptions.
+        checks: what tested it: its assumptions, and what could have refuted it.
+        reason: why the verdict is not what the numbers alone would say; empty where it is.
     """
 
     question: str
@@ -144,6 +145,7 @@ class Answer:
     assumptions: tuple[str, ...]
     units_needed: int | None = None
     checks: tuple[Check, ...] = ()
+    reason: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The answer as JSON data, the deciding outcome's numbers at the top."""

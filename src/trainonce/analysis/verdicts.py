@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 from trainonce.analysis.effects import Estimate
@@ -53,6 +54,21 @@ def verdict(
     if p_adjusted < ALPHA and any(_worst(effect, way) > 0 for way in ways):
         return Verdict.YES
     return Verdict.CANNOT_TELL
+
+
+def standing(found: Verdict, failed: Sequence[str]) -> tuple[Verdict, str]:
+    """The verdict after what tested it, and why it is another one.
+
+    A yes or a no that rests on what did not hold can not be told. Nothing turns a verdict into its
+    opposite, and a test whose own outcome cannot be told changes nothing.
+
+    Args:
+        found: by `verdict`.
+        failed: names of the tests that did not hold.
+    """
+    if not failed or found is Verdict.CANNOT_TELL:
+        return found, ""
+    return Verdict.CANNOT_TELL, f"It would be {found}, but did not hold: {', '.join(failed)}."
 
 
 def _best(effect: Estimate, way: int) -> float:

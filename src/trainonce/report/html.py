@@ -112,7 +112,7 @@ def render(answers: Answers, plan: Plan) -> str:
 
 def deciding(answer: Answer) -> str:
     """The interval that would have decided a question that could not be told."""
-    if answer.verdict is not Verdict.CANNOT_TELL:
+    if answer.verdict is not Verdict.CANNOT_TELL or answer.reason:
         return ""
     smallest = number(answer.smallest)
     sides = {

@@ -85,9 +85,14 @@ def sentence(answer: Answer) -> str:
 
 
 def enough(answer: Answer) -> str:
-    """What would have decided a question that could not be told; empty for the others."""
+    """What would have decided a question that could not be told, or what kept it from being told.
+
+    Empty for the others.
+    """
     if answer.verdict is not Verdict.CANNOT_TELL:
         return ""
+    if answer.reason:
+        return answer.reason
     if answer.unit is Unit.RUN:
         return _enough_runs(answer)
     decided, top = answer.decided, answer.decided.doses[-1]

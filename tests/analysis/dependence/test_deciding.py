@@ -78,7 +78,8 @@ def test_each_alone_tells_who_moves_whom() -> None:
     by_place = {(cell.present, cell.measured): cell for cell in cells}
     assert by_place["a", "b"].change.level.value == pytest.approx(1.0, abs=0.03)
     assert by_place["b", "b"].change.level.value == pytest.approx(3.0, abs=0.03)
-    assert by_place["b", "b"].decision is by_place["b", "b"].p_adjusted is None
+    assert by_place["b", "b"].decision is None
+    assert by_place["b", "b"].p_adjusted is None
     assert {place for place, cell in by_place.items() if cell.decision is Decision.SPLIT} == {
         ("a", "b")
     }
