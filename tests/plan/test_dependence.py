@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from trainonce.plan import dependence
 from trainonce.plan.cost import predict
 from trainonce.plan.dependence import DependenceError, DependencePlan, asked, plan_dependence
 from trainonce.plan.plan import Plan, Role
@@ -196,3 +197,9 @@ def test_one_question_has_nothing_to_depend_on(
     found = planned(tmp_path, home, documents_file, 1)
     with pytest.raises(DependenceError, match=re.escape("this study has 1")):
         made(found)
+
+
+def test_too_many_questions_are_refused(base: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dependence, "MOST", 2)
+    with pytest.raises(DependenceError, match="at most 2 questions, and this study has 3"):
+        made(base)

@@ -7,24 +7,26 @@ of each experiment alone. Beyond pairs, a fractional factorial switches all expe
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from trainonce.plan.factorial import Factorial, factorial
-from trainonce.plan.jobs import Line, Prices, items, once, training
+from trainonce.plan.family import NAMES, Family
+from trainonce.plan.jobs import Prices, once
 from trainonce.plan.plan import Job, Plan, PlannedQuestion, Role
 from trainonce.stream.corpus import Corpus
-from trainonce.study.questions import ItemQuestion
-from trainonce.study.schema import Strategy
 from trainonce.tasks.ledger import token_ledger
-from trainonce.tasks.specs import Fork, MeasureSpec, StateSpec, TrainSpec
+from trainonce.tasks.specs import TrainSpec
 
 _SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 _STATE = re.compile(r"([0-9a-f]{4,})@(\d+)")
 FACTORIAL_FROM = 5
 """Experiments from which on a factorial says more than each of them alone."""
+
+MOST = 64
+"""Experiments of one test: forks grow with their number, and cells with its square."""
 
 
 class DependenceError(ValueError):
@@ -146,7 +148,7 @@ def plan_dependence(base: Plan, asked: Asked) -> DependencePlan:
         asked: where forks leave, for how long, and in which layout.
 
     Raises:
-        DependenceError: when there is no such state, or fewer than two experiments.
+        DependenceError: when there is no such state, or fewer than two experiments or too many.
     """
     trunks = _runs(base, Role.TRUNK)
     inserting = {treated.question for treated in next(iter(trunks.values())).treatments}
@@ -155,6 +157,11 @@ def plan_dependence(base: Plan, asked: Asked) -> DependencePlan:
         raise DependenceError(
             "a dependence test needs two questions that insert items into the trunk, and this "
             f"study has {len(questions)}"
+        )
+    if len(questions) > MOST:
+        raise DependenceError(
+            f"a dependence test crosses at most {MOST} questions, and this study has "
+            f"{len(questions)} in the trunk: test them in smaller studies with the same recipe"
         )
     parent, tested, start = _start(base, asked.start)
     steps = next(iter(trunks.values())).train.steps
@@ -170,7 +177,7 @@ def plan_dependence(base: Plan, asked: Asked) -> DependencePlan:
         present: {name: [] for name in names} for present in combinations
     }
     for seed in tested:
-        family = _Family(trunks[seed], parent, start, end, corpus, prices)
+        family = Family(trunks[seed], parent, start, end, corpus, prices)
         jobs += family.parent_jobs(combinations)
         for present, label in combinations.items():
             jobs += family.run_jobs(present, label)
@@ -186,7 +193,7 @@ def plan_dependence(base: Plan, asked: Asked) -> DependencePlan:
             jobs=once(jobs, names),
             questions=tuple(questions),
         ),
-        parent=_NAMES[parent],
+        parent=NAMES[parent],
         start=start,
         end=end,
         seeds=tested,
@@ -201,10 +208,6 @@ def plan_dependence(base: Plan, asked: Asked) -> DependencePlan:
         ),
         design=design,
     )
-
-
-_NAMES = {Role.TRUNK: "trunk", Role.PLAIN: "plain run"}
-_MEASURING = ("the measurement of its items",)
 
 
 def _runs(base: Plan, role: Role) -> dict[int, TrainSpec]:
@@ -227,7 +230,7 @@ def _start(base: Plan, text: str) -> tuple[Role, tuple[int, ...], int]:
     if named is None:
         raise DependenceError(f"{text!r} is no state: write a share such as 60%, or JOB@STEP")
     prefix, step = named[1], int(named[2])
-    known = {role: _runs(base, role) for role in _NAMES}
+    known = {role: _runs(base, role) for role in NAMES}
     found = [
         (role, seed)
         for role, runs in known.items()
@@ -236,7 +239,7 @@ def _start(base: Plan, text: str) -> tuple[Role, tuple[int, ...], int]:
     ]
     if len(found) != 1:
         keys = ", ".join(
-            f"{spec.key[:8]} ({_NAMES[role]} of seed {seed})"
+            f"{spec.key[:8]} ({NAMES[role]} of seed {seed})"
             for role, runs in known.items()
             for seed, spec in runs.items()
         )
@@ -280,87 +283,3 @@ def _experiments(
     for planned in questions:
         name = planned.question.id
         yield Experiment(planned=planned, copies=copies[name], inside=inside[name])
-
-
-@dataclass(frozen=True)
-class _Family:
-    """The run of one seed that forks leave, and its forks."""
-
-    trunk: TrainSpec
-    role: Role
-    start: int
-    end: int
-    corpus: Corpus
-    prices: Prices
-
-    @property
-    def parent(self) -> TrainSpec:
-        return self.trunk if self.role is Role.TRUNK else replace(self.trunk, treatments=())
-
-    @property
-    def ends(self) -> bool:
-        """Whether forks train to the end of the run, so that no states of theirs are kept."""
-        return self.end == self.trunk.train.steps
-
-    def spec(self, present: tuple[str, ...]) -> TrainSpec:
-        """The fork with these experiments; the parent itself where it has the same ones.
-
-        A compiled parent has other last bits than forks, which are too short to compile, so that
-        each combination is a fork then.
-        """
-        kept = tuple(one for one in self.trunk.treatments if one.question in present)
-        if kept == self.parent.treatments and not self.parent.compiled:
-            return self.parent
-        fork = Fork(self.parent, self.start)
-        return replace(self.parent, treatments=kept, fork=fork, compiled=False)
-
-    def parent_jobs(self, combinations: Iterable[tuple[str, ...]]) -> list[Job]:
-        """The state that forks leave, and how the parent goes on where it is one of the runs."""
-        among = any(self.spec(present) == self.parent for present in combinations)
-        names = tuple(one.question for one in self.trunk.treatments)
-        line = self._line(self.parent, names, _NAMES[self.role], ends=among and self.ends)
-        cuts = {self.start: ("each fork",)}
-        if among and not self.ends:
-            cuts[self.end] = _MEASURING
-        jobs = training(replace(line, role=self.role), cuts, self.prices, lambda _run: None)
-        return [replace(job, questions=names) for job in jobs]
-
-    def run_jobs(self, present: tuple[str, ...], label: str) -> list[Job]:
-        """The fork with these experiments, to the step where it is measured."""
-        spec = self.spec(present)
-        if spec == self.parent:
-            return []
-        line = self._line(spec, present, label, ends=self.ends)
-        cuts: dict[int, tuple[str, ...]] = {} if self.ends else {self.end: _MEASURING}
-        jobs = training(line, cuts, self.prices, lambda _run: None)
-        return [replace(job, role=Role.CHECK, questions=present) for job in jobs]
-
-    def measurement(self, present: tuple[str, ...], label: str, planned: PlannedQuestion) -> Job:
-        """What a run made of an experiment's items, whether it has read them or not."""
-        question = planned.question
-        assert isinstance(question, ItemQuestion)
-        spec = self.spec(present)
-        treated = next(one for one in self.trunk.treatments if one.question == question.id)
-        found = treated.apply(spec.stream(self.corpus)).items[question.id]
-        name = label if spec.fork else _NAMES[self.role]
-        line = self._line(spec, present, name, ends=self.ends)
-        job = items(line, question, treated, found, Role.CHECK, self.prices)
-        if self.ends:
-            return job
-        state = StateSpec(trained=spec, step=self.end)
-        assert isinstance(job.spec, MeasureSpec)
-        measured = replace(job.spec, step=self.end)
-        return replace(job, spec=measured, parents=(state.key,))
-
-    def _line(self, spec: TrainSpec, present: tuple[str, ...], label: str, *, ends: bool) -> Line:
-        about = f": leaves the {_NAMES[self.role]} after step {self.start}" if spec.fork else ""
-        return Line(
-            spec=spec,
-            role=Role.CHECK,
-            strategy=Strategy.FORK,
-            questions=present,
-            name=f"{label if spec == self.parent else f'fork ({label})'} of seed {spec.seed}",
-            about=about,
-            label=label if spec.fork else "",
-            ends=ends,
-        )
