@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,15 @@ import polars as pl
 from trainonce.analysis.answers import (
     Answer,
     Answers,
+    Check,
     Curve,
     DoseAnswer,
     Group,
     LeftOut,
     OutcomeAnswer,
 )
-from trainonce.analysis.effects import Estimate, Sample, effect, holm, mean, trend
+from trainonce.analysis.averages import average_checks
+from trainonce.analysis.effects import Estimate, Floats, Sample, effect, holm, mean, trend
 from trainonce.analysis.runs import Arm, compared, spread
 from trainonce.analysis.verdicts import FEWEST, FEWEST_RUNS, Verdict, verdict
 from trainonce.methods.registry import Outcome, probe_of
@@ -49,7 +52,7 @@ def answer(plan: Plan) -> Answers:
         study=plan.study,
         plan_hash=plan.hash,
         answers=tuple(
-            _answer(plan, planned, decided, adjusted, rows) for planned in plan.questions
+            _answer(plan, planned, decided, adjusted, rows, cache) for planned in plan.questions
         ),
         heldout_loss=float(trunk["value"].to_numpy().mean()),
         heldout_loss_plain=float(plain["value"].to_numpy().mean()) if len(plain) else None,
@@ -71,7 +74,7 @@ def _rows(plan: Plan, cache: JobCache) -> dict[Role, pl.DataFrame]:
     """The measurements by the role of the job that took them."""
     found: dict[Role, list[pl.DataFrame]] = {Role.ANSWER: [], Role.HELDOUT: [], Role.CHECK: []}
     for job in plan.jobs:
-        if job.kind == "measure":
+        if job.kind == "measure" and job.role in found:
             found[job.role].append(cache.rows(job.key))
     empty = pl.DataFrame(schema=COLUMNS)
     return {role: pl.concat([empty, *frames]) for role, frames in found.items()}
@@ -83,6 +86,7 @@ def _answer(
     decided: dict[str, OutcomeAnswer],
     adjusted: dict[str, float],
     rows: dict[Role, pl.DataFrame],
+    cache: JobCache,
 ) -> Answer:
     question, own = planned.question, decided[planned.question.id]
     found = verdict(
@@ -109,7 +113,8 @@ def _answer(
         "assumptions": planned.assumptions,
     }
     if isinstance(question, RunQuestion):
-        return _about_runs(plan, question, common)
+        checks = average_checks(planned, partial(_levels, question.outcome, cache))
+        return _about_runs(plan, question, common, checks)
     return _about_items(planned, question, rows, common)
 
 
@@ -132,7 +137,9 @@ def _about_items(
     )
 
 
-def _about_runs(plan: Plan, question: RunQuestion, common: dict[str, Any]) -> Answer:
+def _about_runs(
+    plan: Plan, question: RunQuestion, common: dict[str, Any], checks: tuple[Check, ...]
+) -> Answer:
     needed = None
     if common["verdict"] is Verdict.CANNOT_TELL:
         observed = spread(common["decided"])
@@ -140,18 +147,28 @@ def _about_runs(plan: Plan, question: RunQuestion, common: dict[str, Any]) -> An
         questions = sum(planned.question.id != AA for planned in plan.questions)
         needed = pairs_needed(question.smallest, assumed, questions)
     return Answer(
-        **common, paper=None, others=(), kinds=(), seeds=(), plain=None, units_needed=needed
+        **common,
+        paper=None,
+        others=(),
+        kinds=(),
+        seeds=(),
+        plain=None,
+        units_needed=needed,
+        checks=checks,
     )
 
 
 def _compared(planned: PlannedQuestion, cache: JobCache) -> OutcomeAnswer:
     """The arms of a question about runs, each run by the mean of its held-out blocks."""
-    name = planned.question.outcome.name
-    arms = []
-    for arm in planned.arms:
-        frames = [cache.rows(key).filter(pl.col("outcome") == name) for key in arm.measured]
-        arms.append(Arm(arm.label, np.array([float(f["value"].to_numpy().mean()) for f in frames])))
-    return compared(arms, planned.question.outcome)
+    outcome = planned.question.outcome
+    arms = [Arm(arm.label, _levels(outcome, cache, arm.measured)) for arm in planned.arms]
+    return compared(arms, outcome)
+
+
+def _levels(outcome: Outcome, cache: JobCache, keys: Sequence[str]) -> Floats:
+    """The mean over blocks that each of the jobs measured, ``(jobs,)``."""
+    frames = [cache.rows(key).filter(pl.col("outcome") == outcome.name) for key in keys]
+    return np.array([float(frame["value"].to_numpy().mean()) for frame in frames])
 
 
 def _cost(plan: Plan, question: str) -> float:

@@ -1,0 +1,140 @@
+"""Whether averages of parameters stand for runs on mixtures: those that were trained for real tell.
+
+The unit is the mixture. Seeds of one mixture are no new mixtures, so that ranks are of means over
+seeds. Experts are arms whose average is the run itself: they take part in the ranks, but not in the
+permutations, as they fit by construction.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import permutations
+
+import numpy as np
+from scipy import stats
+
+from trainonce.analysis.answers import Check
+from trainonce.analysis.effects import Floats
+from trainonce.analysis.runs import t_interval
+from trainonce.plan.plan import PlannedQuestion
+from trainonce.stream.keys import generator
+
+_ENOUGH = 0.05
+_MOST_ORDERS = 5040  # all orders of 7 mixtures; of more, as many are drawn
+_ROUNDING = 1e-12
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A mixture that was trained for real.
+
+    Attributes:
+        averaged: the outcome of the average that stands for it, ``(seeds,)``.
+        real: the outcome of its own run, ``(seeds,)``.
+    """
+
+    averaged: Floats
+    real: Floats
+
+
+def average_checks(
+    planned: PlannedQuestion, levels: Callable[[Sequence[str]], Floats]
+) -> tuple[Check, ...]:
+    """Whether averages rank like real runs, and how far they are off.
+
+    Args:
+        planned: the question; without mixtures that were trained for real there is no check.
+        levels: the outcome that each of some jobs measured, ``(jobs,)``.
+    """
+    experts = [levels(arm.measured) for arm in planned.arms if arm.real == arm.measured]
+    checked = [
+        Checked(averaged=levels(arm.measured), real=levels(arm.real))
+        for arm in planned.arms
+        if arm.real and arm.real != arm.measured
+    ]
+    if not checked:
+        return ()
+    return (ranks(checked, experts), errors(checked, planned.question.smallest))
+
+
+def ranks(checked: Sequence[Checked], experts: Sequence[Floats]) -> Check:
+    """Spearman's correlation of averages and real runs, and how often chance would do as well.
+
+    ``experts`` are the outcomes of the arms that are experts, ``(seeds,)`` each.
+
+    By chance the averages belong to the checked mixtures in any order. It held when that gives as
+    much correlation in at most 1 order of 20, which takes 4 mixtures; it did not when there are as
+    many, and the correlation is not above 0.
+    """
+    sure = np.array([expert.mean() for expert in experts])
+    averaged = np.array([one.averaged.mean() for one in checked])
+    real = np.concatenate([sure, [one.real.mean() for one in checked]])
+    value = _spearman(np.concatenate([sure, averaged]), real)
+    orders = _orders(len(checked))
+    by_chance = np.array(
+        [_spearman(np.concatenate([sure, averaged[order]]), real) for order in orders]
+    )
+    p = float((by_chance >= value - _ROUNDING).mean())
+    held = True if p <= _ENOUGH else None
+    if 1 / len(orders) <= _ENOUGH and value <= 0:
+        held = False
+    many = f"{len(checked)} mixture{'s' * (len(checked) != 1)}"
+    with_experts = f" with {len(experts)} experts" * bool(experts)
+    how = "drawn" if math.factorial(len(checked)) > _MOST_ORDERS else "exact"
+    few = ", too few to tell" if 1 / len(orders) > _ENOUGH else ""
+    return Check(
+        name="averages rank like joint training",
+        says=f"Spearman's rank correlation over {many} trained for real{with_experts} is "
+        f"{value:.2f}; if the averages of those mixtures told nothing, it would be as high in "
+        f"{p:.2f} of all orders ({how}{few}).",
+        value=value,
+        held=held,
+    )
+
+
+def errors(checked: Sequence[Checked], smallest: float) -> Check:
+    """Average minus real run, meaned over mixtures, with its interval over seeds.
+
+    It held when the whole interval lies within the smallest effect of interest, and did not when
+    the whole interval lies beyond.
+    """
+    differences = np.array([one.averaged - one.real for one in checked])
+    error = t_interval(differences.mean(axis=0))
+    low = error.low if math.isfinite(error.low) else None
+    high = error.high if math.isfinite(error.high) else None
+    held = None
+    if low is not None and high is not None:
+        if -smallest <= low and high <= smallest:
+            held = True
+        elif low > smallest or high < -smallest:
+            held = False
+    bounds = "one seed shows no spread" if low is None else f"{low:+.2g} to {high:+.2g} over seeds"
+    worst = differences.flat[np.abs(differences).argmax()]
+    return Check(
+        name="averages are as good as joint training",
+        says=f"the averages' outcome minus that of the same mixtures trained for real is "
+        f"{error.value:+.2g} in the mean ({bounds}), {worst:+.2g} at worst; the smallest effect of "
+        f"interest is {smallest:g}.",
+        value=error.value,
+        low=low,
+        high=high,
+        held=held,
+    )
+
+
+def _spearman(one: Floats, other: Floats) -> float:
+    """The correlation of ranks; 0 where there is nothing to rank, or all is equal."""
+    if len(one) < 2 or np.ptp(one) == 0 or np.ptp(other) == 0:
+        return 0.0
+    return float(np.corrcoef(stats.rankdata(one), stats.rankdata(other))[0, 1])
+
+
+def _orders(count: int) -> list[list[int]]:
+    """All orders of ``count`` things; where there are too many, as many drawn, this one first."""
+    if math.factorial(count) <= _MOST_ORDERS:
+        return [list(order) for order in permutations(range(count))]
+    draw = generator(0, "", "orders of mixtures")
+    drawn = (draw.permutation(count).tolist() for _ in range(_MOST_ORDERS - 1))
+    return [list(range(count)), *drawn]
