@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import permutations
 
 import numpy as np
+import numpy.typing as npt
 from scipy import stats
 
 from trainonce.analysis.answers import Check
@@ -68,14 +69,14 @@ def ranks(checked: Sequence[Checked], experts: Sequence[Floats]) -> Check:
     much correlation in at most 1 order of 20, which takes 4 mixtures; it did not when there are as
     many, and the correlation is not above 0.
     """
-    sure = np.array([expert.mean() for expert in experts])
-    averaged = np.array([one.averaged.mean() for one in checked])
-    real = np.concatenate([sure, [one.real.mean() for one in checked]])
-    value = _spearman(np.concatenate([sure, averaged]), real)
+    sure = [float(expert.mean()) for expert in experts]
+    averaged = stats.rankdata([*sure, *(one.averaged.mean() for one in checked)])
+    real = stats.rankdata([*sure, *(one.real.mean() for one in checked)])
     orders = _orders(len(checked))
-    by_chance = np.array(
-        [_spearman(np.concatenate([sure, averaged[order]]), real) for order in orders]
-    )
+    dealt = np.tile(averaged, (len(orders), 1))
+    dealt[:, len(sure) :] = averaged[len(sure) :][orders]
+    by_chance = _correlations(dealt, real)
+    value = float(by_chance[0])
     p = float((by_chance >= value - _ROUNDING).mean())
     held = True if p <= _ENOUGH else None
     if 1 / len(orders) <= _ENOUGH and value <= 0:
@@ -124,17 +125,19 @@ def errors(checked: Sequence[Checked], smallest: float) -> Check:
     )
 
 
-def _spearman(one: Floats, other: Floats) -> float:
-    """The correlation of ranks; 0 where there is nothing to rank, or all is equal."""
-    if len(one) < 2 or np.ptp(one) == 0 or np.ptp(other) == 0:
-        return 0.0
-    return float(np.corrcoef(stats.rankdata(one), stats.rankdata(other))[0, 1])
+def _correlations(ranks: Floats, others: Floats) -> Floats:
+    """Of each row of ``ranks`` ``(R, n)`` with ``others`` ``(n,)``; 0 where either is constant."""
+    one = ranks - ranks.mean(axis=1, keepdims=True)
+    other = others - others.mean()
+    scale = np.sqrt((one**2).sum(axis=1) * (other**2).sum())
+    return np.divide(one @ other, scale, out=np.zeros(len(ranks)), where=scale > 0)
 
 
-def _orders(count: int) -> list[list[int]]:
-    """All orders of ``count`` things; where there are too many, as many drawn, this one first."""
+def _orders(count: int) -> npt.NDArray[np.int64]:
+    """All orders of ``count`` things, or as many drawn where there are too many; first as it is."""
     if math.factorial(count) <= _MOST_ORDERS:
-        return [list(order) for order in permutations(range(count))]
-    draw = generator(0, "", "orders of mixtures")
-    drawn = (draw.permutation(count).tolist() for _ in range(_MOST_ORDERS - 1))
-    return [list(range(count)), *drawn]
+        return np.array(list(permutations(range(count))))
+    orders = np.tile(np.arange(count), (_MOST_ORDERS, 1))
+    return np.vstack(
+        [orders[:1], generator(0, "", "orders of mixtures").permuted(orders[1:], axis=1)]
+    )

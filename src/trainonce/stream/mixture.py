@@ -19,7 +19,7 @@ Counts = tuple[tuple[str, int], ...]
 """How many sequences of each part there are in a block; names in alphabetical order."""
 
 _LONGEST_BLOCK = 10_000
-_ROUNDING = 1e-6
+_ROUNDING = 1e-5
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
@@ -47,14 +47,12 @@ def counts_of(shares: Mapping[str, float]) -> Counts:
         for name, share in sorted(shares.items())
         if share > 0
     }
-    if sum(exact.values()) != 1:
-        together = math.fsum(shares.values())
-        near = abs(together - 1) < _ROUNDING
-        right = "such as 33%, 33% and 34%" if near else f"and these sum to {together:.4g}"
-        raise ValueError(f"shares that sum to 1, {right}")
+    together = math.fsum(shares.values())
+    if abs(together - 1) > _ROUNDING:
+        raise ValueError(f"shares that sum to 1, and these sum to {together:.4g}")
     block = math.lcm(*(share.denominator for share in exact.values()))
-    if block > _LONGEST_BLOCK:
-        raise ValueError("shares of two decimals of a per cent, such as 12.5% or 33.33%")
+    if sum(exact.values()) != 1 or block > _LONGEST_BLOCK:
+        raise ValueError("shares of whole hundredths of a per cent, such as 12.5% or 0.3333")
     return tuple((name, int(share * block)) for name, share in exact.items())
 
 
