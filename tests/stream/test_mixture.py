@@ -115,7 +115,7 @@ def test_what_is_read_is_of_the_part_and_shuffled_by_seed(parts: Parts) -> None:
 def test_insertions_lie_over_any_mixture(parts: Parts) -> None:
     """An insertion is written at its row whatever part the row is of; all else stays."""
     plain = stream(parts, ("code", 1), ("docs", 3))
-    rows, offsets = np.array([2, 5]), np.array([0, 9], dtype=np.int32)
+    rows, offsets = np.array([2, 5]), np.array([0, 9])
     overlay = Overlay().add(rows, offsets, np.array([0, 0]), [[7, 8, 9]])
     found = TokenStream(parts.corpus, SEQUENCE, 4000, 3, overlay=overlay, mixed=plain.mixed).read(
         np.arange(8)

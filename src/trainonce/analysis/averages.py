@@ -67,7 +67,7 @@ def ranks(checked: Sequence[Checked], experts: Sequence[Floats]) -> Check:
 
     By chance the averages belong to the checked mixtures in any order. It held when that gives as
     much correlation in at most 1 order of 20, which takes 4 mixtures; it did not when there are as
-    many, and the correlation is not above 0.
+    many, and the correlation of the checked mixtures alone is not above 0.
     """
     sure = [float(expert.mean()) for expert in experts]
     averaged = stats.rankdata([*sure, *(one.averaged.mean() for one in checked)])
@@ -78,11 +78,12 @@ def ranks(checked: Sequence[Checked], experts: Sequence[Floats]) -> Check:
     by_chance = _correlations(dealt, real)
     value = float(by_chance[0])
     p = float((by_chance >= value - _ROUNDING).mean())
+    alone = float(_correlations(dealt[:1, len(sure) :], real[len(sure) :])[0])
     held = True if p <= _ENOUGH else None
-    if 1 / len(orders) <= _ENOUGH and value <= 0:
+    if 1 / len(orders) <= _ENOUGH and alone <= 0:
         held = False
     many = f"{len(checked)} mixture{'s' * (len(checked) != 1)}"
-    with_experts = f" with {len(experts)} experts" * bool(experts)
+    with_experts = f" with {len(experts)} expert{'s' * (len(experts) != 1)}" * bool(experts)
     how = "drawn" if math.factorial(len(checked)) > _MOST_ORDERS else "exact"
     few = ", too few to tell" if 1 / len(orders) > _ENOUGH else ""
     return Check(
@@ -130,7 +131,8 @@ def _correlations(ranks: Floats, others: Floats) -> Floats:
     one = ranks - ranks.mean(axis=1, keepdims=True)
     other = others - others.mean()
     scale = np.sqrt((one**2).sum(axis=1) * (other**2).sum())
-    return np.divide(one @ other, scale, out=np.zeros(len(ranks)), where=scale > 0)
+    found: Floats = np.divide(one @ other, scale, out=np.zeros(len(ranks)), where=scale > 0)
+    return found
 
 
 def _orders(count: int) -> npt.NDArray[np.int64]:
