@@ -46,9 +46,9 @@ def test_arms_are_mixtures_early_or_late(tmp_path: Path) -> None:
         (("code", 1), ("rest", 3)),
     ]
     assert [arm.label for arm in found.arms] == [
-        "data.mixture 100% code",
-        "data.mixture 50% code + 50% help",
-        "data.mixture 25% code + 75% rest",
+        "100% code",
+        "50% code + 50% help",
+        "25% code + 75% rest",
     ]
     assert not found.late
     assert found.check == 2

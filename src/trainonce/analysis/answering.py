@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -111,10 +110,10 @@ def _answer(
         "strategy": planned.strategy.value,
         "run_equivalents": _cost(plan, question.id),
         "assumptions": planned.assumptions,
+        "checks": _checks(planned, cache),
     }
     if isinstance(question, RunQuestion):
-        checks = average_checks(planned, partial(_levels, question.outcome, cache))
-        return _about_runs(plan, question, common, checks)
+        return _about_runs(plan, question, common)
     return _about_items(planned, question, rows, common)
 
 
@@ -137,9 +136,7 @@ def _about_items(
     )
 
 
-def _about_runs(
-    plan: Plan, question: RunQuestion, common: dict[str, Any], checks: tuple[Check, ...]
-) -> Answer:
+def _about_runs(plan: Plan, question: RunQuestion, common: dict[str, Any]) -> Answer:
     needed = None
     if common["verdict"] is Verdict.CANNOT_TELL:
         observed = spread(common["decided"])
@@ -147,25 +144,24 @@ def _about_runs(
         questions = sum(planned.question.id != AA for planned in plan.questions)
         needed = pairs_needed(question.smallest, assumed, questions)
     return Answer(
-        **common,
-        paper=None,
-        others=(),
-        kinds=(),
-        seeds=(),
-        plain=None,
-        units_needed=needed,
-        checks=checks,
+        **common, paper=None, others=(), kinds=(), seeds=(), plain=None, units_needed=needed
     )
 
 
 def _compared(planned: PlannedQuestion, cache: JobCache) -> OutcomeAnswer:
     """The arms of a question about runs, each run by the mean of its held-out blocks."""
     outcome = planned.question.outcome
-    arms = [Arm(arm.label, _levels(outcome, cache, arm.measured)) for arm in planned.arms]
+    arms = [Arm(arm.label, _means(arm.measured, outcome, cache)) for arm in planned.arms]
     return compared(arms, outcome)
 
 
-def _levels(outcome: Outcome, cache: JobCache, keys: Sequence[str]) -> Floats:
+def _checks(planned: PlannedQuestion, cache: JobCache) -> tuple[Check, ...]:
+    """What tested the strategy of a question about runs."""
+    outcome = planned.question.outcome
+    return average_checks(planned, lambda keys: _means(keys, outcome, cache))
+
+
+def _means(keys: Sequence[str], outcome: Outcome, cache: JobCache) -> Floats:
     """The mean over blocks that each of the jobs measured, ``(jobs,)``."""
     frames = [cache.rows(key).filter(pl.col("outcome") == outcome.name) for key in keys]
     return np.array([float(frame["value"].to_numpy().mean()) for frame in frames])

@@ -80,7 +80,7 @@ def change_arms(
         except StudyError as error:
             problems += [found for found in error.problems if found not in problems]
             continue
-        label = ", ".join(f"{key} {_shown(key, value, recipe)}" for key, value in own.items())
+        label = ", ".join(_shown(key, value, recipe) for key, value in own.items())
         if recipe == base:
             right = "a value that the base run does not have: nothing would change"
             problems.append(document.problem(place, label, right))
@@ -223,4 +223,4 @@ def _shown(key: str, value: Any, changed: Recipe) -> str:
     if key == MIXTURE and changed.mixture:
         whole = sum(count for _, count in changed.mixture)
         return " + ".join(f"{100 * count / whole:.4g}% {name}" for name, count in changed.mixture)
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return f"{key} {', '.join(map(str, value)) if isinstance(value, list) else value}"

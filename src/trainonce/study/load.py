@@ -238,9 +238,11 @@ def _run_question(
 
 def _parts_asked(keys: QuestionKeys, recipe: Recipe | None) -> dict[Outcome, str]:
     """The outcomes that are of one part; any part will do where the recipe cannot be read."""
-    named = (keys.outcome or "").partition("/")[2]
-    names = [*recipe.parts, REST] if recipe and recipe.parts else [named] * (recipe is None)
-    return {of_part(name): name for name in names if name}
+    if recipe is None:
+        names = [(keys.outcome or "").partition("/")[2]]
+    else:
+        names = [*recipe.parts, REST] if recipe.parts else []
+    return {of_part(name): name for name in names}
 
 
 def _item_question(document: Document, place: Place, keys: QuestionKeys, name: str) -> ItemQuestion:
