@@ -44,6 +44,7 @@ def read_of(parts: Parts, found: TokenStream, positions: np.ndarray) -> Counter[
     return Counter(zip(names, within.tolist(), strict=True))
 
 
+@hypothesis_settings(deadline=None)
 @given(counts=COUNTS, seed=SEEDS, first=st.integers(0, 10**9))
 def test_each_block_has_exactly_its_counts(counts: list[int], seed: int, first: int) -> None:
     length = sum(counts)
@@ -56,6 +57,7 @@ def test_each_block_has_exactly_its_counts(counts: list[int], seed: int, first: 
         assert sorted(number[part == name]) == list(range(low, low + 3 * count))
 
 
+@hypothesis_settings(deadline=None)
 @given(counts=COUNTS, seed=SEEDS, data=st.data())
 def test_a_position_is_the_same_in_any_batch(
     counts: list[int], seed: int, data: st.DataObject
@@ -73,6 +75,7 @@ def test_over_seeds_each_position_is_of_each_part_with_its_share() -> None:
         assert (found == part).mean(axis=0) == pytest.approx(share, abs=0.035)
 
 
+@hypothesis_settings(deadline=None)
 @given(counts=st.lists(st.integers(1, 500), min_size=2, max_size=4), seed=SEEDS)
 def test_parts_are_spread_evenly_inside_a_block(counts: list[int], seed: int) -> None:
     """No stretch of a block is further from its shares than a few sequences."""
