@@ -18,8 +18,8 @@ def heldout_losses(
         return []
     if role is Role.PLAIN:
         return [heldout(line, corpus, Role.CHECK, (), prices)]
-    about_runs = [q for q in design.study.questions if isinstance(q, RunQuestion)]
-    asked = [q for q in about_runs if q.id in line.questions]
+    served = set(line.questions)
+    asked = [q for q in design.study.questions if q.id in served and isinstance(q, RunQuestion)]
     if role is not Role.TRUNK:
         shown = Role.REAL if role is Role.REAL else Role.ANSWER
         return [
