@@ -9,6 +9,7 @@ import pytest
 from tests.study.test_changes import problems, study
 from trainonce.study.load import load
 from trainonce.study.questions import RunQuestion
+from trainonce.study.schema import Strategy
 
 HEAD = """\
 study: A title
@@ -153,3 +154,10 @@ def test_mistakes_in_questions_say_what_is_right(
     ((at, place, said),) = problems(tmp_path, question, HEAD)
     assert (at, place) == (line, field)
     assert message in said
+
+
+def test_the_example_asks_for_averages() -> None:
+    (found,) = load(Path(__file__).parents[2] / "examples" / "mixtures.yaml").questions
+    assert isinstance(found, RunQuestion)
+    assert (len(found.arms), found.part, found.check) == (9, "tables", 6)
+    assert found.how is Strategy.AVERAGE

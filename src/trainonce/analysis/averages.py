@@ -90,7 +90,7 @@ def ranks(checked: Sequence[Checked], experts: Sequence[Floats]) -> Check:
         name="averages rank like joint training",
         says=f"Spearman's rank correlation over {many} trained for real{with_experts} is "
         f"{value:.2f}; if the averages of those mixtures told nothing, it would be as high in "
-        f"{p:.2f} of all orders ({how}{few}).",
+        f"{p:.2g} of all orders ({how}{few}).",
         value=value,
         held=held,
     )
