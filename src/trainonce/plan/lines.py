@@ -15,7 +15,7 @@ from trainonce.stream.parts import Parts
 from trainonce.study.load import StudyDefinition
 from trainonce.study.questions import ItemQuestion, RunQuestion
 from trainonce.study.schema import AA, Strategy
-from trainonce.tasks.specs import AverageSpec, PartOf, TrainSpec, Treated
+from trainonce.tasks.specs import AverageSpec, PartOf, Placed, TrainSpec, Treated
 from trainonce.train.settings import TrainSettings
 
 Where = tuple[Role, str, int, int]
@@ -30,6 +30,7 @@ class ArmNumbers:
         train: its numbers.
         model: its model.
         model_files: content hash of the model's files, when it is read from a folder.
+        objective: what it minimizes; cross-entropy when None.
         weight: operations of one of its steps, in those of a step of the base run.
         mixture: what it reads of which part.
     """
@@ -37,6 +38,7 @@ class ArmNumbers:
     train: TrainSettings
     model: str | DecoderSettings
     model_files: str | None
+    objective: Placed | None
     weight: float
     mixture: Mixture | None = None
 
@@ -200,6 +202,7 @@ def _runs(design: Design, question: RunQuestion, trunk: TrainSpec) -> dict[Where
             train=own.train,
             model=own.model,
             model_files=own.model_files,
+            objective=own.objective,
             mixture=own.mixture,
         )
         for own in design.arms[question.id]

@@ -153,7 +153,7 @@ def _arms(
                     [study.problem_at(question.id, place, arm.label, str(error))]
                 ) from None
         numbers, mixture = _train_settings(arm.recipe, home), mixture_of(arm.recipe, parts)
-        arms.append(ArmNumbers(numbers, model, files, weight, mixture))
+        arms.append(ArmNumbers(numbers, model, files, arm.recipe.objective, weight, mixture))
     return tuple(arms)
 
 
@@ -299,6 +299,7 @@ def _train_spec(
         processes=recipe.processes,
         recompute=recipe.recompute,
         mixture=mixture_of(recipe, parts),
+        objective=recipe.objective,
     )
 
 

@@ -13,6 +13,7 @@ from trainonce.stream.corpora import CorpusSource
 from trainonce.stream.corpus import DataSettings
 from trainonce.stream.mixture import Counts
 from trainonce.study.schema import RecipeKeys
+from trainonce.tasks.specs import Placed
 from trainonce.train.schedules import Schedule
 from trainonce.train.settings import AdamWSettings, CheckpointSettings, OnNan, ProcessSettings
 
@@ -30,6 +31,7 @@ class Recipe:
     mixture: Counts | None
     attention: Literal["across", "within"]
     model: str | DecoderSettings
+    objective: Placed | None
     optimizer: AdamWSettings
     schedule: Schedule
     batch: int
@@ -73,6 +75,7 @@ def resolve(keys: RecipeKeys, folder: Path) -> Recipe:
             if isinstance(model := keys.model.resolved(), DecoderSettings)
             else _local(model, folder) or model
         ),
+        objective=keys.objective.resolved(),
         optimizer=keys.optimizer.resolved(),
         schedule=keys.schedule.resolved(),
         batch=keys.batch,

@@ -17,7 +17,7 @@ import torch
 import xxhash
 from pydantic import TypeAdapter
 
-from trainonce.methods.registry import methods
+from trainonce.methods.registry import Method, methods
 from trainonce.models.decoder import DecoderSettings
 from trainonce.sites import Item
 from trainonce.stream.corpus import Corpus
@@ -35,6 +35,7 @@ _LATER: Mapping[str, Any] = {
     "mixture": None,
     "part": None,
     "average": None,
+    "objective": None,
 }
 """Fields that came later, with what all runs did before: left out of a key where they say that."""
 ENGINE = 1
@@ -69,6 +70,32 @@ class Treated:
         treatment: Any = TypeAdapter(known.cls).validate_python(self.settings)
         treated: TokenStream = treatment(stream.keyed(self.question, self.lane, self.window))
         return treated
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """A method at its site in a run.
+
+    Attributes:
+        method: its name.
+        version: its version.
+        settings: its settings as plain data.
+    """
+
+    method: str
+    version: int
+    settings: dict[str, Any]
+
+    @classmethod
+    def of(cls, known: Method, settings: Any) -> Placed:
+        """``known`` with ``settings``, an instance of its class."""
+        adapter: TypeAdapter[Any] = TypeAdapter(known.cls)
+        plain = dict(adapter.dump_python(settings, mode="json"))
+        return cls(method=known.name, version=known.version, settings=plain)
+
+    def build(self) -> Any:
+        """The method, to be called."""
+        return TypeAdapter(methods()[self.method].cls).validate_python(self.settings)
 
 
 @dataclass(frozen=True)
@@ -111,6 +138,7 @@ class TrainSpec:
             it is not.
         mixture: the parts of the corpus that it reads; the corpus as a whole when None, and left
             out of the key then.
+        objective: what it minimizes; cross-entropy, and left out of the key, when None.
     """
 
     kind: Literal["train"] = "train"
@@ -130,6 +158,7 @@ class TrainSpec:
     recompute: bool = False
     compiled: bool = False
     mixture: Mixture | None = None
+    objective: Placed | None = None
 
     def __post_init__(self) -> None:
         """Refuse a fork that would read other positions than the run that it leaves."""
