@@ -16,7 +16,7 @@ from trainonce.plan.planner import plan
 from trainonce.stream.corpus import Corpus
 from trainonce.study.load import load
 from trainonce.tasks.language import treated_stream
-from trainonce.tasks.specs import MeasureSpec, StateSpec, TrainSpec
+from trainonce.tasks.specs import StateSpec, TrainSpec
 
 HEAD = """\
 study: Tiny
@@ -57,7 +57,7 @@ def forks(found: DependencePlan) -> list[TrainSpec | StateSpec]:
     return [
         job.spec
         for job in found.plan.jobs
-        if job.role is Role.CHECK and not isinstance(job.spec, MeasureSpec)
+        if job.role is Role.CHECK and isinstance(job.spec, (TrainSpec, StateSpec))
     ]
 
 
