@@ -12,6 +12,7 @@ import polars as pl
 from trainonce.analysis.answers import (
     Answer,
     Answers,
+    Check,
     Curve,
     DoseAnswer,
     Group,
@@ -19,10 +20,12 @@ from trainonce.analysis.answers import (
     OutcomeAnswer,
 )
 from trainonce.analysis.effects import Estimate, Sample, effect, holm, mean, trend
+from trainonce.analysis.emulated import true_tuning
+from trainonce.analysis.ladders import held_out, predicted
 from trainonce.analysis.runs import Arm, compared, spread
 from trainonce.analysis.verdicts import FEWEST, FEWEST_RUNS, Verdict, verdict
 from trainonce.methods.registry import Outcome, probe_of
-from trainonce.plan.plan import Plan, PlannedQuestion, Role
+from trainonce.plan.plan import Plan, PlannedLadder, PlannedQuestion, Role
 from trainonce.plan.power import pairs_needed
 from trainonce.run.cache import COLUMNS, JobCache
 from trainonce.run.scheduler import spent_seconds
@@ -36,9 +39,7 @@ def answer(plan: Plan) -> Answers:
     cache = JobCache(plan.home)
     rows = _rows(plan, cache)
     decided = {
-        planned.question.id: _compared(planned, cache)
-        if planned.arms
-        else _outcome(rows[Role.ANSWER], planned, planned.question.outcome)
+        planned.question.id: _decided(planned, rows[Role.ANSWER], cache)
         for planned in plan.questions
     }
     asked = [planned.question.id for planned in plan.questions if planned.question.id != AA]
@@ -49,7 +50,7 @@ def answer(plan: Plan) -> Answers:
         study=plan.study,
         plan_hash=plan.hash,
         answers=tuple(
-            _answer(plan, planned, decided, adjusted, rows) for planned in plan.questions
+            _answer(plan, planned, decided, adjusted, rows, cache) for planned in plan.questions
         ),
         heldout_loss=float(trunk["value"].to_numpy().mean()),
         heldout_loss_plain=float(plain["value"].to_numpy().mean()) if len(plain) else None,
@@ -71,7 +72,7 @@ def _rows(plan: Plan, cache: JobCache) -> dict[Role, pl.DataFrame]:
     """The measurements by the role of the job that took them."""
     found: dict[Role, list[pl.DataFrame]] = {Role.ANSWER: [], Role.HELDOUT: [], Role.CHECK: []}
     for job in plan.jobs:
-        if job.kind == "measure":
+        if job.kind == "measure" and job.role in found:
             found[job.role].append(cache.rows(job.key))
     empty = pl.DataFrame(schema=COLUMNS)
     return {role: pl.concat([empty, *frames]) for role, frames in found.items()}
@@ -83,6 +84,7 @@ def _answer(
     decided: dict[str, OutcomeAnswer],
     adjusted: dict[str, float],
     rows: dict[Role, pl.DataFrame],
+    cache: JobCache,
 ) -> Answer:
     question, own = planned.question, decided[planned.question.id]
     found = verdict(
@@ -90,7 +92,9 @@ def _answer(
         adjusted[question.id],
         question.direction,
         question.smallest,
-        units=min(own.doses[0].units, own.doses[-1].units),
+        units=own.doses[-1].units
+        if planned.ladder
+        else min(own.doses[0].units, own.doses[-1].units),
         fewest=FEWEST_RUNS if planned.arms else FEWEST,
     )
     common: dict[str, Any] = {
@@ -109,7 +113,7 @@ def _answer(
         "assumptions": planned.assumptions,
     }
     if isinstance(question, RunQuestion):
-        return _about_runs(plan, question, common)
+        return _about_runs(plan, planned, question, common, cache)
     return _about_items(planned, question, rows, common)
 
 
@@ -132,26 +136,66 @@ def _about_items(
     )
 
 
-def _about_runs(plan: Plan, question: RunQuestion, common: dict[str, Any]) -> Answer:
+def _about_runs(
+    plan: Plan,
+    planned: PlannedQuestion,
+    question: RunQuestion,
+    common: dict[str, Any],
+    cache: JobCache,
+) -> Answer:
     needed = None
-    if common["verdict"] is Verdict.CANNOT_TELL:
+    if common["verdict"] is Verdict.CANNOT_TELL and not planned.ladder:
         observed = spread(common["decided"])
         assumed = question.outcome.spread if observed is None else observed
         questions = sum(planned.question.id != AA for planned in plan.questions)
         needed = pairs_needed(question.smallest, assumed, questions)
     return Answer(
-        **common, paper=None, others=(), kinds=(), seeds=(), plain=None, units_needed=needed
+        **common,
+        paper=None,
+        others=(),
+        kinds=(),
+        seeds=(),
+        plain=None,
+        units_needed=needed,
+        checks=_checks(planned, common["decided"], cache),
     )
 
 
-def _compared(planned: PlannedQuestion, cache: JobCache) -> OutcomeAnswer:
-    """The arms of a question about runs, each run by the mean of its held-out blocks."""
-    name = planned.question.outcome.name
-    arms = []
-    for arm in planned.arms:
-        frames = [cache.rows(key).filter(pl.col("outcome") == name) for key in arm.measured]
-        arms.append(Arm(arm.label, np.array([float(f["value"].to_numpy().mean()) for f in frames])))
-    return compared(arms, planned.question.outcome)
+def _decided(planned: PlannedQuestion, rows: pl.DataFrame, cache: JobCache) -> OutcomeAnswer:
+    """The outcome that decides: of items by dose, of arms by seed, or of an arm by its ladder."""
+    outcome = planned.question.outcome
+    if not planned.arms:
+        return _outcome(rows, planned, outcome)
+    if planned.ladder:
+        base, arm = planned.arms
+        losses = _rung_losses(planned.ladder, outcome, cache)
+        return predicted(planned.ladder, losses, (base.label, arm.label), outcome)
+    arms = [Arm(arm.label, _means(arm.measured, outcome, cache)) for arm in planned.arms]
+    return compared(arms, outcome)
+
+
+def _checks(planned: PlannedQuestion, decided: OutcomeAnswer, cache: JobCache) -> tuple[Check, ...]:
+    """What tested the strategy of a question about runs."""
+    outcome = planned.question.outcome
+    if planned.ladder:
+        return (held_out(planned.ladder, _rung_losses(planned.ladder, outcome, cache)),)
+    if planned.tuning:
+        first = planned.arms[0].measured[0]
+        base, real = _means([first, planned.tuning], outcome, cache)
+        return (true_tuning(decided, float(real - base)),)
+    return ()
+
+
+def _rung_losses(
+    ladder: PlannedLadder, outcome: Outcome, cache: JobCache
+) -> list[npt.NDArray[np.float64]]:
+    return [_means(point.measured, outcome, cache) for point in ladder.points]
+
+
+def _means(measured: Sequence[str], outcome: Outcome, cache: JobCache) -> npt.NDArray[np.float64]:
+    """The outcome of each run, by the mean of its held-out blocks."""
+    frames = [cache.rows(key).filter(pl.col("outcome") == outcome.name) for key in measured]
+    return np.array([float(frame["value"].to_numpy().mean()) for frame in frames])
 
 
 def _cost(plan: Plan, question: str) -> float:

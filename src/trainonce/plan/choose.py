@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trainonce.plan import fork, multiplex, replicate
+from trainonce.plan import emulate, extrapolate, fork, multiplex, replicate
 from trainonce.plan.offers import Offer, Refusal, Refused
 from trainonce.study.load import StudyDefinition
 from trainonce.study.problems import Problem, StudyError
@@ -10,7 +10,9 @@ from trainonce.study.questions import Question
 from trainonce.study.recipe import Recipe
 from trainonce.study.schema import Strategy
 
-_KNOWN = (multiplex.offer, fork.offer, replicate.offer)
+_KNOWN = (multiplex.offer, fork.offer, replicate.offer, extrapolate.offer, emulate.offer)
+_UNASKED = (Refused.NOT_THERE, Refused.NO_LADDER, Refused.NO_SMALL)
+"""Refusals of what nobody asked for: told to those who want that strategy only."""
 
 
 def choose(study: StudyDefinition) -> dict[str, Strategy]:
@@ -60,7 +62,7 @@ def _problem(
             if one.strategy in question.forbidden:
                 cost += ", and `not` forbids it"
             said.append(f"{one.strategy} is possible ({cost})")
-        elif one.code is not Refused.NOT_THERE or one.strategy is question.how:
+        elif one.code not in _UNASKED or one.strategy is question.how:
             said.append(f"{one.strategy} is not: {one.why}")
     field = "how" if question.how else "not"
     wish = str(question.how) if question.how else [str(name) for name in question.forbidden]

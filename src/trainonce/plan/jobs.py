@@ -12,7 +12,14 @@ from trainonce.sites import Choice, Completion, Item
 from trainonce.stream.corpus import Corpus
 from trainonce.study.questions import ItemQuestion
 from trainonce.study.schema import AA, Strategy
-from trainonce.tasks.specs import HELDOUT_PROBE, MeasureSpec, StateSpec, TrainSpec, Treated
+from trainonce.tasks.specs import (
+    HELDOUT_PROBE,
+    MeasureSpec,
+    StateSpec,
+    Steered,
+    TrainSpec,
+    Treated,
+)
 
 _FORWARD_SHARE = 1 / 3  # of a training step's operations: 2 of the 6 a parameter and token
 
@@ -143,6 +150,27 @@ def heldout_spec(run: TrainSpec) -> MeasureSpec:
     return MeasureSpec(trained=run, probe=HELDOUT_PROBE, version=version)
 
 
+def emulated(large: Line, tuned: Line, untuned: Line, corpus: Corpus, prices: Prices) -> Job:
+    """The held-out loss of ``large``, steered by what its change did to a small run."""
+    whole = replace(large, weight=large.weight + tuned.weight + untuned.weight)
+    plain = heldout(whole, corpus, Role.ANSWER, tuned.questions, prices)
+    spec = emulated_spec(large, tuned, untuned)
+    return replace(
+        plain,
+        spec=spec,
+        strategy=tuned.strategy,
+        parents=tuple(parent.key for parent in spec.parents),
+        code=Reason.EMULATED,
+        reason=f"held-out loss, {large.name}, steered by {tuned.name} less {untuned.name}",
+    )
+
+
+def emulated_spec(large: Line, tuned: Line, untuned: Line) -> MeasureSpec:
+    """What measures the held-out loss of ``large`` as the small run's change steers it."""
+    steered = Steered(tuned=tuned.spec, untuned=untuned.spec)
+    return replace(heldout_spec(large.spec), steered=steered)
+
+
 def items(
     line: Line,
     question: ItemQuestion,
@@ -186,8 +214,12 @@ def _reason(line: Line, known: Known) -> Reason:
     before = known(line.spec)
     if before is not None and before.key == line.spec.key:
         return Reason.REUSED
-    if line.role is Role.PLAIN:
+    if line.role in (Role.PLAIN, Role.TUNING):
         return Reason.CHECK
+    if line.strategy is Strategy.EXTRAPOLATE:
+        return Reason.LADDER
+    if line.strategy is Strategy.EMULATE:
+        return Reason.EMULATED
     if line.spec.fork:
         return Reason.FORK
     if line.spec.stack:
@@ -196,7 +228,7 @@ def _reason(line: Line, known: Known) -> Reason:
 
 
 def _measured(role: Role, questions: Sequence[str]) -> Reason:
-    if role is Role.CHECK:
+    if role in (Role.CHECK, Role.TUNING):
         return Reason.CHECK
     return Reason.SHARED if len(set(questions) - {AA}) > 1 else Reason.NEW
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from trainonce.models.decoder import DecoderSettings
-from trainonce.plan import fork
+from trainonce.plan import extrapolate, fork
 from trainonce.plan.jobs import Line
 from trainonce.plan.multiplex import Trunk
 from trainonce.plan.plan import Role
@@ -29,12 +29,14 @@ class ArmNumbers:
         model: its model.
         model_files: content hash of the model's files, when it is read from a folder.
         weight: operations of one of its steps, in those of a step of the base run.
+        parameters: of the model.
     """
 
     train: TrainSettings
     model: str | DecoderSettings
     model_files: str | None
     weight: float
+    parameters: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +51,8 @@ class Design:
         trunks: what is read by the trunk, by seed.
         own: what is read by a question's own run, by question and seed.
         arms: the arms of each question about runs.
+        ladders: the runs that an arm is predicted from, for the questions that do so.
+        smalls: the small run that is tuned in place of the base run, for the questions that do so.
     """
 
     study: StudyDefinition
@@ -58,6 +62,8 @@ class Design:
     trunks: Mapping[int, Trunk]
     own: Mapping[tuple[str, int], Trunk]
     arms: Mapping[str, tuple[ArmNumbers, ...]]
+    ladders: Mapping[str, tuple[ArmNumbers, ...]]
+    smalls: Mapping[str, ArmNumbers]
 
     @property
     def on_trunk(self) -> tuple[str, ...]:
@@ -82,11 +88,22 @@ def lines(design: Design) -> dict[Where, Line]:
             found[Role.PLAIN, "", 0, seed] = _plain(design, seed)
         for question in design.study.questions:
             if isinstance(question, RunQuestion):
-                for number, line in enumerate(_arms(design, question, trunk.spec)):
-                    found[Role.ARM, question.id, number, seed] = line
+                for number, line in enumerate(_beside(design, question, trunk.spec)):
+                    found[line.role, question.id, number, seed] = line
             elif (question.id, seed) in design.own:
                 found[Role.OWN, question.id, 0, seed] = _own(design, question, seed)
     return found
+
+
+def apart(design: Design) -> list[Line]:
+    """All arms as runs, whatever answers for them in the plan."""
+    return [
+        line
+        for seed in design.study.recipe.seeds
+        for question in design.study.questions
+        if isinstance(question, RunQuestion)
+        for line in _arms(design, question, _trunk(design, seed).spec, Strategy.REPLICATE)
+    ]
 
 
 def cuts(found: Mapping[Where, Line]) -> dict[str, dict[int, tuple[str, ...]]]:
@@ -148,12 +165,78 @@ def _own(design: Design, question: ItemQuestion, seed: int) -> Line:
     )
 
 
-def _arms(design: Design, question: RunQuestion, trunk: TrainSpec) -> list[Line]:
-    strategy, numbers = design.chosen[question.id], design.arms[question.id]
-    runs = tuple(
-        replace(trunk, train=own.train, model=own.model, model_files=own.model_files)
-        for own in numbers
-    )
+def _beside(design: Design, question: RunQuestion, trunk: TrainSpec) -> list[Line]:
+    """The runs that answer a question beside the trunk of one seed."""
+    strategy = design.chosen[question.id]
+    if strategy is Strategy.EXTRAPOLATE:
+        return _ladder(design, question, trunk)
+    if strategy is Strategy.EMULATE:
+        return _emulated(design, question, trunk)
+    return _arms(design, question, trunk, strategy)
+
+
+def _ladder(design: Design, question: RunQuestion, trunk: TrainSpec) -> list[Line]:
+    """The rungs of a ladder, the trunk, which is its first one, left out."""
+    numbers = design.ladders[question.id]
+    found = extrapolate.rungs(question, design.study.recipe)
+    specs = extrapolate.runs(found, tuple(_run(trunk, own) for own in numbers))
+    return [
+        Line(
+            spec=spec,
+            role=Role.RUNG,
+            strategy=Strategy.EXTRAPOLATE,
+            questions=(question.id,),
+            name=f"rung {rung.label}, seed {spec.seed}",
+            about=f": leaves {'its rung' if rung.size else 'the trunk'} after step {spec.begins}"
+            if spec.fork
+            else f": {own.parameters:,} parameters, from step 0",
+            label=f"rung {rung.label}",
+            weight=own.weight,
+        )
+        for rung, spec, own in list(zip(found, specs, numbers, strict=True))[1:]
+    ]
+
+
+def _emulated(design: Design, question: RunQuestion, trunk: TrainSpec) -> list[Line]:
+    """The small run, its arms, and for the first seed the last arm as it really is."""
+    small, seed = design.smalls[question.id], trunk.seed
+    untuned = _run(design.plain[seed], small)
+    alone = tuple(replace(untuned, train=own.train) for own in design.arms[question.id])
+    tuned = fork.arms(question, untuned, alone)
+    label = question.small.label if question.small else ""
+    found = [
+        Line(
+            spec=spec,
+            role=Role.SMALL,
+            strategy=Strategy.EMULATE,
+            questions=(question.id,),
+            name=f"small run ({label}){what and f', {what}'}, seed {seed}",
+            about=f": leaves the small run after step {spec.begins}"
+            if spec.fork
+            else ": nothing inserted, from step 0",
+            label=f"small run{what and f', {what}'}",
+            weight=small.weight,
+        )
+        for what, spec in zip(
+            ("", *(arm.label for arm in question.arms)), (untuned, *tuned), strict=True
+        )
+    ]
+    if seed != design.study.recipe.seeds[0]:
+        return found
+    real = _arms(design, question, trunk, Strategy.FORK)[-1]
+    about = f"{real.about}, to test what is emulated"
+    return [*found, replace(real, role=Role.TUNING, about=about)]
+
+
+def _run(base: TrainSpec, own: ArmNumbers) -> TrainSpec:
+    return replace(base, train=own.train, model=own.model, model_files=own.model_files)
+
+
+def _arms(
+    design: Design, question: RunQuestion, trunk: TrainSpec, strategy: Strategy
+) -> list[Line]:
+    numbers = design.arms[question.id]
+    runs = tuple(_run(trunk, own) for own in numbers)
     if strategy is Strategy.FORK:
         runs = fork.arms(question, trunk, runs)
     return [

@@ -14,8 +14,9 @@ from trainonce.models.build import ModelError, parameters, shape
 from trainonce.models.decoder import DecoderSettings
 from trainonce.plan.choose import choose
 from trainonce.plan.compiled import compile_long
-from trainonce.plan.jobs import Line, Prices, heldout, items, once, training
-from trainonce.plan.lines import ArmNumbers, Design, Where, cuts, lines
+from trainonce.plan.extrapolate import rungs
+from trainonce.plan.jobs import Line, Prices, emulated, heldout, items, once, training
+from trainonce.plan.lines import ArmNumbers, Design, Where, apart, cuts, lines
 from trainonce.plan.multiplex import pack
 from trainonce.plan.plan import Job, Plan, Role
 from trainonce.plan.precision import planned
@@ -75,7 +76,7 @@ def plan(
         allow_changed=recipe.allow_changed,
         checkpoints=recipe.checkpoints,
         tracking=study.tracking,
-        one_run_a_question=_one_run_a_question(design, corpus, drawn, jobs, prices),
+        one_run_a_question=_one_run_a_question(design, corpus, jobs, prices),
     )
 
 
@@ -97,6 +98,11 @@ def _design(
     apart = {name for name, how in chosen.items() if how is not Strategy.MULTIPLEX}
     together = [pair for name, pair in pairs.items() if name not in apart]
     streams = {seed: run.stream(corpus) for seed, run in plain.items()}
+    about_runs = [question for question in study.questions if isinstance(question, RunQuestion)]
+
+    def numbers(question: RunQuestion, recipes: Sequence[Recipe]) -> tuple[ArmNumbers, ...]:
+        return _numbers(study, question, recipes, corpus, home)
+
     return Design(
         study=study,
         chosen=chosen,
@@ -109,33 +115,55 @@ def _design(
             if name in apart
             for seed, stream in streams.items()
         },
-        arms={
-            question.id: _arms(study, question, corpus, home)
-            for question in study.questions
-            if isinstance(question, RunQuestion)
+        arms={question.id: numbers(question, _recipes(question)) for question in about_runs},
+        ladders={
+            question.id: numbers(question, [r.recipe for r in rungs(question, study.recipe)])
+            for question in about_runs
+            if chosen[question.id] is Strategy.EXTRAPOLATE
+        },
+        smalls={
+            question.id: numbers(question, [question.small.recipe])[0]
+            for question in about_runs
+            if chosen[question.id] is Strategy.EMULATE and question.small
         },
     )
 
 
-def _arms(
-    study: StudyDefinition, question: RunQuestion, corpus: Corpus, home: Path
+def _recipes(question: RunQuestion) -> list[Recipe]:
+    return [arm.recipe for arm in question.arms]
+
+
+def _numbers(
+    study: StudyDefinition,
+    question: RunQuestion,
+    recipes: Sequence[Recipe],
+    corpus: Corpus,
+    home: Path,
 ) -> tuple[ArmNumbers, ...]:
     base = _model(study, study.recipe, home)
     size, base_files = _size(study.recipe, base, corpus), _model_files(base)
-    arms = []
-    for arm in question.arms:
-        model, files, weight = base, base_files, 1.0
-        if arm.recipe.model != study.recipe.model:
+    found = []
+    for recipe in recipes:
+        model, files, own = base, base_files, size
+        if recipe.model != study.recipe.model:
             try:
-                model = _model(study, arm.recipe, home)
-                files, weight = _model_files(model), _size(arm.recipe, model, corpus) / size
+                model = _model(study, recipe, home)
+                files, own = _model_files(model), _size(recipe, model, corpus)
             except (ModelError, smollm2.NotInstalledError) as error:
-                place = ("treatment", "change")
-                raise StudyError(
-                    [study.problem_at(question.id, place, arm.label, str(error))]
-                ) from None
-        arms.append(ArmNumbers(_train_settings(arm.recipe, home), model, files, weight))
-    return tuple(arms)
+                raise _arm_problem(study, question, recipe, str(error)) from None
+        found.append(
+            ArmNumbers(_train_settings(recipe, home), model, files, own / size, parameters=own)
+        )
+    return tuple(found)
+
+
+def _arm_problem(
+    study: StudyDefinition, question: RunQuestion, recipe: Recipe, right: str
+) -> StudyError:
+    """A model that cannot be had, at the key that names it."""
+    small = question.small is not None and question.small.recipe == recipe
+    place = ("small",) if small else ("treatment", "change")
+    return StudyError([study.problem_at(question.id, place, recipe.model, right)])
 
 
 def _as_trained(
@@ -162,6 +190,16 @@ def _alone(line: Line, left: Mapping[str, object]) -> bool:
     return line.spec.fork is None and line.spec.key not in left
 
 
+_HELDOUT = {
+    Role.TRUNK: Role.HELDOUT,
+    Role.PLAIN: Role.CHECK,
+    Role.TUNING: Role.TUNING,
+    Role.ARM: Role.ANSWER,
+    Role.RUNG: Role.ANSWER,
+}
+"""What the held-out loss of a run is there for; of others it is not measured."""
+
+
 def _jobs(
     design: Design, corpus: Corpus, drawn: Mapping[Where, Line], prices: Prices, known: Known
 ) -> tuple[Job, ...]:
@@ -177,8 +215,11 @@ def _jobs(
         if not line.ends:
             continue
         trunk = role is Role.TRUNK
-        if role is not Role.OWN:
-            shown = {Role.TRUNK: Role.HELDOUT, Role.PLAIN: Role.CHECK}.get(role, Role.ANSWER)
+        if role is Role.SMALL and line.spec.fork:
+            large, small = drawn[Role.TRUNK, "", 0, seed], drawn[Role.SMALL, name, 0, seed]
+            jobs.append(emulated(large, line, small, corpus, prices))
+        elif role in _HELDOUT:
+            shown = _HELDOUT[role]
             serves = () if role is Role.PLAIN else line.questions
             jobs.append(heldout(line, corpus, shown, serves, prices))
         for question in inserting:
@@ -187,8 +228,7 @@ def _jobs(
                 Role.TRUNK: not own,
                 Role.OWN: question.id == name,
                 Role.PLAIN: True,
-                Role.ARM: False,
-            }[role]
+            }.get(role, False)
             untouched = trunk and not line.spec.treatments and design.study.plain and own
             if measured or untouched:
                 check = Role.CHECK if role is Role.PLAIN or untouched else Role.ANSWER
@@ -201,7 +241,6 @@ def _jobs(
 def _one_run_a_question(
     design: Design,
     corpus: Corpus,
-    drawn: Mapping[Where, Line],
     jobs: Sequence[Job],
     prices: Prices,
 ) -> float:
@@ -215,7 +254,7 @@ def _one_run_a_question(
     loss = sum(job.run_equivalents for job in jobs if job.role is Role.HELDOUT)
     null = sum(job.run_equivalents for job in answering if job.questions == (AA,))
     own = sum(job.run_equivalents for job in answering if asked.intersection(job.questions))
-    arms = [line for line in drawn.values() if line.role is Role.ARM]
+    arms = apart(design)
     whole = sum(prices.training(line.spec.train.steps, line.weight) for line in arms)
     whole += sum(heldout(line, corpus, Role.ANSWER, (), prices).run_equivalents for line in arms)
     others = len(design.study.questions) - len(asked)

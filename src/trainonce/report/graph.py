@@ -62,8 +62,7 @@ def nodes(plan: Plan) -> tuple[Node, ...]:
     measured: dict[str, list[Job]] = {key: [] for key in own}
     for job in plan.jobs:
         if job.kind == "measure":
-            for parent in job.parents:
-                measured[parent].append(job)
+            measured[job.parents[0]].append(job)  # the others steer the model of the first
     found: dict[str, Node] = {}
     for key, job in own.items():
         parents = tuple(parent for parent in job.parents if parent in own)

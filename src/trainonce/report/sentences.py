@@ -9,7 +9,7 @@ from trainonce.analysis.answers import Answer, Answers, Check
 from trainonce.analysis.verdicts import FEWEST, FEWEST_RUNS, Verdict
 from trainonce.plan.cost import Prediction
 from trainonce.sites import Unit
-from trainonce.study.schema import AA
+from trainonce.study.schema import AA, Strategy
 
 
 def number(value: float) -> str:
@@ -70,11 +70,13 @@ def sentence(answer: Answer) -> str:
     base = decided.doses[0]
     corrected = "" if answer.question == AA else " after correction"
     if answer.unit is Unit.RUN:
-        pairs = f"{answer.units} seed{'s' * (answer.units > 1)}"
+        pairs = f"paired over {answer.units} seed{'s' * (answer.units > 1)}"
+        if answer.strategy == Strategy.EXTRAPOLATE:
+            pairs = f"predicted from {answer.units} smaller runs"
         return (
             f"With {top.label} the {decided.outcome} is {level(top.mean)}, against "
             f"{level(base.mean)} for {base.label}: an effect of {number(decided.estimate)} "
-            f"({interval(decided.low, decided.high)}), paired over {pairs}, "
+            f"({interval(decided.low, decided.high)}), {pairs}, "
             f"{p_value(answer.p_adjusted)}{corrected}."
         )
     return (
@@ -109,6 +111,8 @@ def enough(answer: Answer) -> str:
 
 def _enough_runs(answer: Answer) -> str:
     smallest = number(answer.smallest)
+    if answer.strategy == Strategy.EXTRAPOLATE:
+        return "More or larger rungs make the interval narrower, and so do more seeds of them."
     if answer.units < FEWEST_RUNS:
         return (
             "One seed shows no spread, so that there is no interval. If seeds differ as the plan "

@@ -16,6 +16,7 @@ from typing import Any
 import filelock
 import torch
 from pydantic import TypeAdapter
+from torch import nn
 
 from trainonce.run.cache import JobCache
 from trainonce.run.launch import launch
@@ -210,10 +211,15 @@ def _measure(spec: MeasureSpec, cache: JobCache, stop: Callable[[], bool]) -> No
     start = time.monotonic()
     torch.set_num_threads(spec.trained.threads)
     corpus = _corpus(spec.trained, cache)
-    model = shell(spec.trained, corpus)
-    load_weights(model, cache.weights_of(spec.measured))
-    rows = run_measurement(spec, model, corpus, stop)
+    model, *steering = (_loaded(parent, corpus, cache) for parent in spec.parents)
+    rows = run_measurement(spec, model, corpus, stop, steering)
     cache.finish_measuring(spec, rows, _facts(start))
+
+
+def _loaded(spec: TrainSpec | StateSpec, corpus: Corpus, cache: JobCache) -> nn.Module:
+    model = shell(spec.trained, corpus)
+    load_weights(model, cache.weights_of(spec))
+    return model
 
 
 def _corpus(spec: TrainSpec, cache: JobCache) -> Corpus:

@@ -13,8 +13,9 @@ from pydantic import TypeAdapter, ValidationError
 from trainonce.methods.registry import Outcome, methods, probe_of
 from trainonce.sites import Site
 from trainonce.study.changes import change_arms, length_arms
+from trainonce.study.ladders import ladder_arms, small_arm
 from trainonce.study.problems import Place, Problem, StudyError, nearest
-from trainonce.study.questions import ItemQuestion, Question, RunQuestion
+from trainonce.study.questions import Arm, ItemQuestion, Question, RunQuestion
 from trainonce.study.recipe import Recipe, resolve
 from trainonce.study.schema import AA, QuestionKeys, RecipeKeys, StudyKeys
 from trainonce.study.trackers import Tracker
@@ -168,6 +169,10 @@ def _misplaced(document: Document, place: Place, keys: QuestionKeys) -> Iterator
             "; items are inserted late with `window: [50%, 100%]`" if items else ""
         )
         yield document.problem((*place, "at"), None, right)
+    for name in ("ladder", "small"):
+        if name in given and keys.treatment.change is None:
+            right = "belongs to `treatment: {change: ...}`"
+            yield document.problem((*place, name), None, right)
     if not items:
         for name in keys.treatment.model_extra or {}:
             right = "treatment has no such key beside change and lengths"
@@ -201,6 +206,12 @@ def _run_question(
             arms = length_arms(document, (*treatment, "lengths"), lengths or [], recipe)
     except StudyError as error:
         problems += error.problems
+    ladder: tuple[Arm, ...] = ()
+    try:
+        if keys.ladder is not None and not problems:
+            ladder = ladder_arms(document, (*place, "ladder"), keys.ladder, arms, recipe)
+    except StudyError as error:
+        problems += error.problems
     try:
         outcome = _outcome(document, place, keys, methods(Site.PROBE)[HELDOUT_PROBE].outcomes)
     except StudyError as error:
@@ -224,6 +235,8 @@ def _run_question(
         base="the whole length" if change is None else "the base run",
         arms=arms,
         late=keys.at > 0,
+        ladder=ladder,
+        small=small_arm(document, keys.small, recipe) if keys.small else None,
     )
 
 

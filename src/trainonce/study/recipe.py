@@ -10,7 +10,7 @@ from trainonce.models.decoder import SIZES, DecoderSettings
 from trainonce.stream import smollm2
 from trainonce.stream.corpora import CorpusSource
 from trainonce.stream.corpus import DataSettings
-from trainonce.study.schema import RecipeKeys
+from trainonce.study.schema import ModelKeys, RecipeKeys
 from trainonce.train.schedules import Schedule
 from trainonce.train.settings import AdamWSettings, CheckpointSettings, OnNan, ProcessSettings
 
@@ -61,11 +61,7 @@ def resolve(keys: RecipeKeys, folder: Path) -> Recipe:
             heldout=keys.data.heldout,
         ),
         attention=keys.data.attention,
-        model=(
-            model
-            if isinstance(model := keys.model.resolved(), DecoderSettings)
-            else _local(model, folder) or model
-        ),
+        model=model_of(keys.model, folder),
         optimizer=keys.optimizer.resolved(),
         schedule=keys.schedule.resolved(),
         batch=keys.batch,
@@ -80,6 +76,14 @@ def resolve(keys: RecipeKeys, folder: Path) -> Recipe:
         seeds=tuple(keys.seeds),
         allow_changed=keys.allow_changed,
     )
+
+
+def model_of(keys: ModelKeys, folder: Path) -> str | DecoderSettings:
+    """The model that ``keys`` say, in a study that lies in ``folder``."""
+    model = keys.resolved()
+    if isinstance(model, DecoderSettings):
+        return model
+    return _local(model, folder) or model
 
 
 def _local(name: str | None, folder: Path) -> str | None:

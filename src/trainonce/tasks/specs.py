@@ -25,11 +25,13 @@ from trainonce.stream.stream import TokenStream
 from trainonce.train.settings import ProcessSettings, TrainSettings
 
 HELDOUT_PROBE = "heldout_loss"
+STEERING = "proxy_tuning"
 _LATER: Mapping[str, Any] = {
     "attention": "across",
     "processes": None,
     "recompute": False,
     "compiled": False,
+    "steered": None,
 }
 """Fields that came later, with what all runs did before: left out of a key where they say that."""
 ENGINE = 1
@@ -192,6 +194,23 @@ class StateSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Steered:
+    """How a model is steered while it is measured: by what tuning did to a small one.
+
+    Attributes:
+        tuned: the small model after it was tuned.
+        untuned: the same without.
+        alpha: strength, see `trainonce.methods.inference.steering.proxy_tuning`.
+        version: of the method.
+    """
+
+    tuned: TrainSpec
+    untuned: TrainSpec
+    alpha: float = 1.0
+    version: int = field(default_factory=lambda: methods()[STEERING].version)
+
+
+@dataclass(frozen=True, kw_only=True)
 class MeasureSpec:
     """All that determines the measurements of one probe on one trained model.
 
@@ -201,6 +220,7 @@ class MeasureSpec:
         version: its version.
         treated: whose items are measured; None for a probe of the model as a whole.
         step: after how many steps of the run; None for its end.
+        steered: what steers the model; None for the model as it is. Left out of the key then.
     """
 
     kind: Literal["measure"] = "measure"
@@ -209,6 +229,13 @@ class MeasureSpec:
     version: int
     treated: Treated | None = None
     step: int | None = None
+    steered: Steered | None = None
+
+    @property
+    def parents(self) -> tuple[TrainSpec | StateSpec, ...]:
+        """The jobs that leave the models it takes: the measured one, and those that steer it."""
+        steering = (self.steered.tuned, self.steered.untuned) if self.steered else ()
+        return (self.measured, *steering)
 
     @property
     def measured(self) -> TrainSpec | StateSpec:
@@ -273,7 +300,7 @@ def _by_content(value: Any) -> Any:
             plain["settings"] = {**plain["settings"], **plain["files"]}
         if plain.get("model_files"):
             plain["model"] = plain["model_files"]
-        if plain.get("kind") == "train":
+        if plain.get("kind") in ("train", "measure"):
             plain = {k: v for k, v in plain.items() if k not in _LATER or v != _LATER[k]}
         return plain
     if isinstance(value, (list, tuple)):
