@@ -162,6 +162,7 @@ def emulated(large: Line, tuned: Line, untuned: Line, corpus: Corpus, prices: Pr
         parents=tuple(parent.key for parent in spec.parents),
         code=Reason.EMULATED,
         reason=f"held-out loss, {large.name}, steered by {tuned.name} less {untuned.name}",
+        label=f"emulated from {tuned.label}",
     )
 
 
