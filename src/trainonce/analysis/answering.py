@@ -31,7 +31,7 @@ from trainonce.run.cache import COLUMNS, JobCache
 from trainonce.run.scheduler import spent_seconds
 from trainonce.stream.keys import generator
 from trainonce.study.questions import ItemQuestion, RunQuestion
-from trainonce.study.schema import AA
+from trainonce.study.schema import AA, Strategy
 
 
 def answer(plan: Plan) -> Answers:
@@ -87,6 +87,7 @@ def _answer(
     cache: JobCache,
 ) -> Answer:
     question, own = planned.question, decided[planned.question.id]
+    checks = _checks(planned, own, cache)
     found = verdict(
         Estimate(own.estimate, own.low, own.high),
         adjusted[question.id],
@@ -96,6 +97,7 @@ def _answer(
         if planned.ladder
         else min(own.doses[0].units, own.doses[-1].units),
         fewest=FEWEST_RUNS if planned.arms else FEWEST,
+        refuted=any(check.held is False for check in checks),
     )
     common: dict[str, Any] = {
         "question": question.id,
@@ -111,9 +113,10 @@ def _answer(
         "strategy": planned.strategy.value,
         "run_equivalents": _cost(plan, question.id),
         "assumptions": planned.assumptions,
+        "checks": checks,
     }
     if isinstance(question, RunQuestion):
-        return _about_runs(plan, planned, question, common, cache)
+        return _about_runs(plan, question, common)
     return _about_items(planned, question, rows, common)
 
 
@@ -136,15 +139,9 @@ def _about_items(
     )
 
 
-def _about_runs(
-    plan: Plan,
-    planned: PlannedQuestion,
-    question: RunQuestion,
-    common: dict[str, Any],
-    cache: JobCache,
-) -> Answer:
+def _about_runs(plan: Plan, question: RunQuestion, common: dict[str, Any]) -> Answer:
     needed = None
-    if common["verdict"] is Verdict.CANNOT_TELL and not planned.ladder:
+    if common["verdict"] is Verdict.CANNOT_TELL and common["strategy"] != Strategy.EXTRAPOLATE:
         observed = spread(common["decided"])
         assumed = question.outcome.spread if observed is None else observed
         questions = sum(planned.question.id != AA for planned in plan.questions)
@@ -157,7 +154,6 @@ def _about_runs(
         seeds=(),
         plain=None,
         units_needed=needed,
-        checks=_checks(planned, common["decided"], cache),
     )
 
 

@@ -186,15 +186,19 @@ def _ladder(design: Design, question: RunQuestion, trunk: TrainSpec) -> list[Lin
             role=Role.RUNG,
             strategy=Strategy.EXTRAPOLATE,
             questions=(question.id,),
-            name=f"rung {rung.label}, seed {spec.seed}",
+            name=f"{_rung(rung)}, seed {spec.seed}",
             about=f": leaves {'its rung' if rung.size else 'the trunk'} after step {spec.begins}"
             if spec.fork
             else f": {own.parameters:,} parameters, from step 0",
-            label=f"rung {rung.label}",
+            label=_rung(rung),
             weight=own.weight,
         )
         for rung, spec, own in list(zip(found, specs, numbers, strict=True))[1:]
     ]
+
+
+def _rung(rung: extrapolate.Rung) -> str:
+    return f"rung {rung.label}" if rung.size else rung.label
 
 
 def _emulated(design: Design, question: RunQuestion, trunk: TrainSpec) -> list[Line]:

@@ -29,7 +29,7 @@ from trainonce.study.load import StudyDefinition, placebo
 from trainonce.study.problems import StudyError
 from trainonce.study.questions import ItemQuestion, RunQuestion
 from trainonce.study.recipe import Recipe
-from trainonce.study.schema import AA, Strategy
+from trainonce.study.schema import AA, FEWEST_RUNGS, Strategy
 from trainonce.tasks.specs import TrainSpec, Treated, content_hash
 from trainonce.train.precision import resolve
 from trainonce.train.settings import TrainSettings
@@ -99,6 +99,17 @@ def _design(
     together = [pair for name, pair in pairs.items() if name not in apart]
     streams = {seed: run.stream(corpus) for seed, run in plain.items()}
     about_runs = [question for question in study.questions if isinstance(question, RunQuestion)]
+    whole = {name for name, how in chosen.items() if how is Strategy.REPLICATE}
+
+    for steps in {
+        arm.recipe.steps
+        for q in about_runs
+        for arm in q.arms
+        if q.id in whole and arm.recipe.steps > study.recipe.steps
+    }:
+        for run in plain.values():  # a longer run lays insertions out anew: they must fit there
+            long = replace(run, train=replace(run.train, steps=steps))
+            pack(study, long.stream(corpus), together)
 
     def numbers(question: RunQuestion, recipes: Sequence[Recipe]) -> tuple[ArmNumbers, ...]:
         return _numbers(study, question, recipes, corpus, home)
@@ -117,7 +128,12 @@ def _design(
         },
         arms={question.id: numbers(question, _recipes(question)) for question in about_runs},
         ladders={
-            question.id: numbers(question, [r.recipe for r in rungs(question, study.recipe)])
+            question.id: _ladder(
+                study,
+                question,
+                numbers(question, [r.recipe for r in rungs(question, study.recipe)]),
+                numbers(question, _recipes(question))[0],
+            )
             for question in about_runs
             if chosen[question.id] is Strategy.EXTRAPOLATE
         },
@@ -127,6 +143,25 @@ def _design(
             if chosen[question.id] is Strategy.EMULATE and question.small
         },
     )
+
+
+def _ladder(
+    study: StudyDefinition,
+    question: RunQuestion,
+    rungs: tuple[ArmNumbers, ...],
+    arm: ArmNumbers,
+) -> tuple[ArmNumbers, ...]:
+    """The rungs, whose sizes with the data's own vocabulary a law can be fitted to."""
+    sizes = {rung.parameters for rung in rungs}
+    shown = ", ".join(f"{size:,}" for size in sorted(sizes))
+    below = sum(size < arm.parameters for size in sizes - {rungs[0].parameters})
+    if below < FEWEST_RUNGS:
+        right = (
+            f"{FEWEST_RUNGS} rungs at least with different numbers of parameters, the base run's "
+            f"aside, and fewer than the arm's {arm.parameters:,}"
+        )
+        raise StudyError([study.problem_at(question.id, ("ladder",), shown, right)])
+    return rungs
 
 
 def _recipes(question: RunQuestion) -> list[Recipe]:

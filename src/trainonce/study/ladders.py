@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from trainonce.models.decoder import SIZES, DecoderSettings
 from trainonce.study.problems import Place, StudyError
@@ -57,11 +57,11 @@ def ladder_arms(
             right = "another size: the base run, which costs nothing more, is on the ladder anyway"
             problems.append(document.problem(at, shown, right))
         elif settings in found:
-            right = f"different sizes: {_label(settings)} is there twice"
+            right = f"different sizes: {found[settings].label} is there twice"
             problems.append(document.problem(at, shown, right))
         else:
             recipe = replace(base, model=settings)
-            found[settings] = Arm(label=_label(settings), recipe=recipe, since=0)
+            found[settings] = Arm(label=_label(settings, large), recipe=recipe, since=0)
     if problems:
         raise StudyError(problems)
     return tuple(found.values())
@@ -73,7 +73,9 @@ def small_arm(document: Document, keys: ModelKeys, base: Recipe | None) -> Arm |
         return None
     model = model_of(keys, document.file.parent)
     settings = decoder(model)
-    label = _label(settings) if settings else str(model)
+    label = str(model)
+    if settings and isinstance(model, DecoderSettings):
+        label = f"width {settings.width}, layers {settings.layers}, heads {settings.heads}"
     return Arm(label=label, recipe=replace(base, model=settings or model), since=0)
 
 
@@ -94,5 +96,8 @@ def narrower(large: DecoderSettings, share: float) -> DecoderSettings:
     return replace(large, width=width, hidden=hidden)
 
 
-def _label(settings: DecoderSettings) -> str:
-    return f"width {settings.width}, layers {settings.layers}, heads {settings.heads}"
+def _label(settings: DecoderSettings, large: DecoderSettings) -> str:
+    """What differs from the arm's model; the width in any case."""
+    own, other = asdict(settings), asdict(large)
+    told = [f"{name} {own[name]}" for name in own if name != "width" and own[name] != other[name]]
+    return ", ".join([f"width {settings.width}", *told])
