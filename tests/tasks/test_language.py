@@ -9,7 +9,17 @@ import pytest
 from pydantic import TypeAdapter
 
 from trainonce.models.decoder import DecoderSettings
-from trainonce.tasks.specs import Fork, MeasureSpec, Spec, StateSpec, TrainSpec, Treated, stacked
+from trainonce.tasks.specs import (
+    Fork,
+    MeasureSpec,
+    Spec,
+    StateSpec,
+    Steered,
+    TrainSpec,
+    Treated,
+    spec_hash,
+    stacked,
+)
 from trainonce.train.precision import Precision
 from trainonce.train.schedules import Cosine, WarmupStableDecay
 from trainonce.train.settings import AdamWSettings, OnNan, TrainSettings

@@ -208,7 +208,7 @@ def _run_question(
         problems += error.problems
     ladder: tuple[Arm, ...] = ()
     try:
-        if keys.ladder is not None and not problems:
+        if keys.ladder is not None and change is not None and not problems:
             ladder = ladder_arms(document, (*place, "ladder"), keys.ladder, arms, recipe)
     except StudyError as error:
         problems += error.problems
