@@ -227,9 +227,9 @@ def test_a_small_run_stands_in_for_the_large_one(
         assert isinstance(untuned, TrainSpec)
         assert untuned.model == DecoderSettings(width=8, layers=1, heads=2)
         assert untuned.treatments == ()
-        assert [spec.fork.parent for spec in tuned if isinstance(spec, TrainSpec) and spec.fork] == [
-            untuned
-        ] * 2
+        assert [
+            spec.fork.parent for spec in tuned if isinstance(spec, TrainSpec) and spec.fork
+        ] == [untuned] * 2
         trunk = next(job.spec for job in of(found, Role.TRUNK) if job.seed == seed)
         steered = [
             job

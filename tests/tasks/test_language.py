@@ -55,6 +55,9 @@ def test_a_spec_read_back_is_the_same_job(name: str) -> None:
         StateSpec(trained=run, step=6),
         MeasureSpec(trained=run, probe="completion", version=1, treated=TREATED),
         MeasureSpec(trained=run, probe="heldout_loss", version=1, step=6),
+        MeasureSpec(
+            trained=run, probe="heldout_loss", version=1, steered=Steered(tuned=run, untuned=RUN)
+        ),
     ]
     for spec in specs:
         text = json.dumps(TypeAdapter(type(spec)).dump_python(spec, mode="json"))
@@ -67,3 +70,26 @@ def test_keys_differ_where_jobs_do() -> None:
     keys = {run.key for run in RUNS.values()}
     assert len(keys) == len(RUNS)
     assert {RUNS["stacked"].name} == {replace(RUN, seed=2).name}
+
+
+def test_a_measurement_of_a_model_as_it_is_keeps_its_key() -> None:
+    """What steers came later: it is in no key that it is not a part of."""
+    plain = MeasureSpec(trained=RUN, probe="heldout_loss", version=1)
+    before = TypeAdapter(MeasureSpec).dump_python(plain, mode="json")
+    assert before.pop("steered") is None
+    assert plain.key == spec_hash(before)
+
+
+def test_what_steers_is_in_the_key() -> None:
+    plain = MeasureSpec(trained=RUN, probe="heldout_loss", version=1)
+    tuned, other = RUNS["fork"], replace(RUN, seed=2)
+    steered = [
+        plain,
+        replace(plain, steered=Steered(tuned=tuned, untuned=RUN)),
+        replace(plain, steered=Steered(tuned=RUN, untuned=tuned)),
+        replace(plain, steered=Steered(tuned=tuned, untuned=other)),
+        replace(plain, steered=Steered(tuned=tuned, untuned=RUN, alpha=0.5)),
+    ]
+    assert len({spec.key for spec in steered}) == len(steered)
+    assert steered[1].parents == (RUN, tuned, RUN)
+    assert plain.parents == (RUN,)
