@@ -13,7 +13,7 @@ from trainonce.plan.plan import Role
 from trainonce.study.load import StudyDefinition
 from trainonce.study.questions import ItemQuestion, RunQuestion
 from trainonce.study.schema import AA, Strategy
-from trainonce.tasks.specs import TrainSpec, Treated
+from trainonce.tasks.specs import Placed, TrainSpec, Treated
 from trainonce.train.settings import TrainSettings
 
 Where = tuple[Role, str, int, int]
@@ -28,6 +28,7 @@ class ArmNumbers:
         train: its numbers.
         model: its model.
         model_files: content hash of the model's files, when it is read from a folder.
+        objective: what it minimizes; cross-entropy when None.
         weight: operations of one of its steps, in those of a step of the base run.
         parameters: of the model.
     """
@@ -35,6 +36,7 @@ class ArmNumbers:
     train: TrainSettings
     model: str | DecoderSettings
     model_files: str | None
+    objective: Placed | None
     weight: float
     parameters: int
 
@@ -205,8 +207,11 @@ def _emulated(design: Design, question: RunQuestion, trunk: TrainSpec) -> list[L
     """The small run, its arms, and for the first seed the last arm as it really is."""
     small, seed = design.smalls[question.id], trunk.seed
     untuned = _run(design.plain[seed], small)
-    alone = tuple(replace(untuned, train=own.train) for own in design.arms[question.id])
-    tuned = fork.arms(question, untuned, alone)
+    arms = tuple(
+        _run(untuned, replace(own, model=small.model, model_files=small.model_files))
+        for own in design.arms[question.id]
+    )
+    tuned = fork.arms(question, untuned, arms)
     label = question.small.label if question.small else ""
     found = [
         Line(
@@ -233,7 +238,14 @@ def _emulated(design: Design, question: RunQuestion, trunk: TrainSpec) -> list[L
 
 
 def _run(base: TrainSpec, own: ArmNumbers) -> TrainSpec:
-    return replace(base, train=own.train, model=own.model, model_files=own.model_files)
+    """``base`` with what an arm has of its own."""
+    return replace(
+        base,
+        train=own.train,
+        model=own.model,
+        model_files=own.model_files,
+        objective=own.objective,
+    )
 
 
 def _arms(

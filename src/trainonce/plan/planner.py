@@ -187,7 +187,14 @@ def _numbers(
             except (ModelError, smollm2.NotInstalledError) as error:
                 raise _arm_problem(study, question, recipe, str(error)) from None
         found.append(
-            ArmNumbers(_train_settings(recipe, home), model, files, own / size, parameters=own)
+            ArmNumbers(
+                train=_train_settings(recipe, home),
+                model=model,
+                model_files=files,
+                objective=recipe.objective,
+                weight=own / size,
+                parameters=own,
+            )
         )
     return tuple(found)
 
@@ -355,6 +362,7 @@ def _train_spec(study: StudyDefinition, corpus: Corpus, seed: int, home: Path) -
         attention=recipe.attention,
         processes=recipe.processes,
         recompute=recipe.recompute,
+        objective=recipe.objective,
     )
 
 
