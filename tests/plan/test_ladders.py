@@ -182,7 +182,7 @@ def test_a_longer_run_is_predicted_from_lengths_too(
     own = [job for job in of(found, Role.RUNG) if job.questions == ("long",) and job.seed == 1]
     assert own[0].label == "the base run, 25% of the length"
     assert own[3].label == "rung width 8, 25% of the length"
-    first, seen = found.questions[0], set()
+    first, seen = found.questions[0], set[str]()
     assert first.ladder is not None
     assert first.ladder.lengths
     assert first.ladder.tokens == 640 * 4 * 64
