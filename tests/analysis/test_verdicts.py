@@ -56,4 +56,5 @@ def test_a_verdict_whose_tests_did_not_hold_cannot_be_told(found: Verdict) -> No
 
 
 def test_what_could_not_be_told_stays_so() -> None:
-    assert standing(OPEN, ["A/A"]) == (OPEN, "")
+    assert standing(OPEN, ["A/A"]) == (OPEN, "What it rests on did not hold: A/A.")
+    assert standing(OPEN, []) == (OPEN, "")

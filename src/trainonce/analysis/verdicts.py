@@ -57,18 +57,22 @@ def verdict(
 
 
 def standing(found: Verdict, failed: Sequence[str]) -> tuple[Verdict, str]:
-    """The verdict after what tested it, and why it is another one.
+    """The verdict after what tested it, and why it is not what the numbers alone would say.
 
-    A yes or a no that rests on what did not hold can not be told. Nothing turns a verdict into its
-    opposite, and a test whose own outcome cannot be told changes nothing.
+    Nothing can be told where a test did not hold: of what the effect rests on, or one that could
+    have refuted it. Nothing turns a verdict into its opposite, and a test whose own outcome cannot
+    be told changes nothing.
 
     Args:
         found: by `verdict`.
         failed: names of the tests that did not hold.
     """
-    if not failed or found is Verdict.CANNOT_TELL:
+    if not failed:
         return found, ""
-    return Verdict.CANNOT_TELL, f"It would be {found}, but did not hold: {', '.join(failed)}."
+    names = ", ".join(failed)
+    if found is Verdict.CANNOT_TELL:
+        return found, f"What it rests on did not hold: {names}."
+    return Verdict.CANNOT_TELL, f"It would be {found}, but did not hold: {names}."
 
 
 def _best(effect: Estimate, way: int) -> float:
