@@ -9,11 +9,11 @@ import pkgutil
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, TypeAdapter
 
 from trainonce.sites import Site
 
@@ -67,6 +67,11 @@ class Method:
     def settings(self) -> Mapping[str, dataclasses.Field[Any]]:
         """Its settings: the fields of its data class."""
         return {field.name: field for field in dataclasses.fields(self.cls)}
+
+    @cached_property
+    def adapter(self) -> TypeAdapter[Any]:
+        """Reads its settings from plain data and writes them; made once, as that takes a while."""
+        return TypeAdapter(self.cls)
 
 
 def method(

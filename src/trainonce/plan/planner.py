@@ -168,6 +168,7 @@ def _jobs(
     """Each run's jobs after those of the runs that it leaves."""
     left = cuts(drawn)
     inserting = [q for q in _asked(design.study) if isinstance(q, ItemQuestion)]
+    asked = {question.id: [question] for question in inserting}
     runs = {line.spec.key: line.spec for line in drawn.values()}
     stacks = Counter(run.stack for run in runs.values())
     jobs: list[Job] = []
@@ -181,20 +182,16 @@ def _jobs(
             shown = {Role.TRUNK: Role.HELDOUT, Role.PLAIN: Role.CHECK}.get(role, Role.ANSWER)
             serves = () if role is Role.PLAIN else line.questions
             jobs.append(heldout(line, corpus, shown, serves, prices))
-        for question in inserting:
-            own = (question.id, seed) in design.own
-            measured = {
-                Role.TRUNK: not own,
-                Role.OWN: question.id == name,
-                Role.PLAIN: True,
-                Role.ARM: False,
-            }[role]
-            untouched = trunk and not line.spec.treatments and design.study.plain and own
-            if measured or untouched:
-                check = Role.CHECK if role is Role.PLAIN or untouched else Role.ANSWER
-                found = design.packed(question.id, seed).stream.items[question.id]
-                treated = design.treated[question.id]
-                jobs.append(items(line, question, treated, found, check, prices))
+        if role is Role.ARM:
+            continue
+        for question in asked[name] if role is Role.OWN else inserting:
+            untouched = trunk and (question.id, seed) in design.own
+            if untouched and (line.spec.treatments or not design.study.plain):
+                continue
+            check = Role.CHECK if role is Role.PLAIN or untouched else Role.ANSWER
+            found = design.packed(question.id, seed).stream.items[question.id]
+            treated = design.treated[question.id]
+            jobs.append(items(line, question, treated, found, check, prices))
     return once(jobs, [question.id for question in _asked(design.study)])
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from trainonce.methods.registry import Outcome, methods, probe_of
 from trainonce.sites import Site
@@ -238,7 +238,7 @@ def _item_question(document: Document, place: Place, keys: QuestionKeys, name: s
     treatment: Any = None
     settings = dict(keys.treatment.model_extra or {})
     try:
-        treatment = TypeAdapter(known.cls).validate_python(settings)
+        treatment = known.adapter.validate_python(settings)
     except ValidationError as error:
         problems += [
             problem_of(document, details, known.cls, (*place, "treatment"))

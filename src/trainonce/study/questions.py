@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from pydantic import TypeAdapter
-
 from trainonce.methods.registry import Method, Outcome
 from trainonce.sites import ItemTreatment, Unit
 from trainonce.study.recipe import Recipe
@@ -61,8 +59,7 @@ class ItemQuestion(_Asked):
     @property
     def settings(self) -> dict[str, Any]:
         """The treatment's settings as plain JSON data."""
-        adapter: TypeAdapter[Any] = TypeAdapter(self.method.cls)
-        return dict(adapter.dump_python(self.treatment, mode="json"))
+        return dict(self.method.adapter.dump_python(self.treatment, mode="json"))
 
 
 @dataclass(frozen=True, kw_only=True)
