@@ -23,7 +23,9 @@ app = typer.Typer(
 
 app.add_typer(cache.app, name="cache")
 
-StudyFile = Annotated[Path, typer.Argument(help="The study file.", show_default=False)]
+StudyFile = Annotated[
+    Path, typer.Argument(help="The study file, or a saved plan.", show_default=False)
+]
 AsJson = Annotated[
     bool, typer.Option("--json", help="One JSON document on standard output, nothing else there.")
 ]
@@ -70,6 +72,12 @@ def plan(
     svg: Annotated[
         Path | None, typer.Option("--svg", help="Write the drawing to this SVG file.")
     ] = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            "--save", metavar="FILE", help="Write the plan to this JSON file, to be run as it is."
+        ),
+    ] = None,
 ) -> None:
     """Say what a study will take, before it takes it. Trains nothing.
 
@@ -85,12 +93,17 @@ def plan(
     from trainonce.run.cache import JobCache
 
     with exit_codes():
-        loaded = Study.load(study)
+        loaded = Study.open(study)
         with data_progress(errors()) as progress:
             planned = loaded.plan(progress)
         if svg is not None:
             svg.write_text(graph_svg(planned), encoding="utf-8")
             errors().print(f"wrote {svg}", markup=False, soft_wrap=True)
+        if save is not None:
+            planned.save(save)
+            errors().print(
+                f"wrote {save}; next: trainonce run {save}", markup=False, soft_wrap=True
+            )
         prediction = predict(planned)
         if as_json:
             show_json({**planned.to_json(), "machine": prediction.to_json()})
@@ -135,7 +148,7 @@ def run(
     from trainonce.report.terminal import answers_view
 
     with exit_codes():
-        loaded = Study.load(study)
+        loaded = Study.open(study)
         with data_progress(errors()) as progress:
             planned = loaded.plan(progress)
         # Ray prints what goes wrong in a cluster to standard output, which is for the answers.
@@ -167,7 +180,7 @@ def report(
     from trainonce.report.html import render
 
     with exit_codes():
-        loaded = Study.load(study)
+        loaded = Study.open(study)
         with data_progress(errors()) as progress:
             planned = loaded.plan(progress)
         if loaded.missing:

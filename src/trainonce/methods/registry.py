@@ -13,7 +13,8 @@ from functools import cache, cached_property
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import ConfigDict, GetCoreSchemaHandler, TypeAdapter
+from pydantic_core import core_schema
 
 from trainonce.sites import Site
 
@@ -72,6 +73,18 @@ class Method:
     def adapter(self) -> TypeAdapter[Any]:
         """Reads its settings from plain data and writes them; made once, as that takes a while."""
         return TypeAdapter(self.cls)
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, _source: Any, _handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        """In plain data a method is its name."""
+        return core_schema.no_info_plain_validator_function(
+            _named,
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                lambda known: known.name
+            ),
+        )
 
 
 def method(
@@ -134,6 +147,13 @@ def methods(site: Site | None = None) -> dict[str, Method]:
         for name, known in sorted(_registered.items())
         if site is None or known.site is site
     }
+
+
+def _named(value: Any) -> Method:
+    known = value if isinstance(value, Method) else methods().get(value)
+    if known is None:
+        raise ValueError(f"there is no method {value!r}")
+    return known
 
 
 def probe_of(treatment: Method) -> Method:

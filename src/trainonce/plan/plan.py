@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from trainonce.stream.home import home as default_home
 from trainonce.study.questions import Question
 from trainonce.study.schema import AA, Strategy
 from trainonce.study.trackers import Tracker
@@ -147,6 +149,7 @@ class Plan:
         one_run_a_question: what the same questions cost when each trains its own run.
         checkpoints: when runs save their state; no result depends on it.
         tracking: what runs are tracked with; no result depends on it.
+        text: the study file's text; no result depends on it.
     """
 
     study: str
@@ -161,6 +164,28 @@ class Plan:
     one_run_a_question: float
     checkpoints: CheckpointSettings = field(default_factory=CheckpointSettings)
     tracking: tuple[Tracker, ...] = ()
+    text: str = ""
+
+    def save(self, file: str | os.PathLike[str]) -> None:
+        """Write it to a file, to be carried out later or elsewhere; see `trainonce.plan.saved`."""
+        from trainonce.plan.saved import save  # which is made of plans
+
+        save(self, Path(file))
+
+    @classmethod
+    def read(cls, file: str | os.PathLike[str], home: str | os.PathLike[str] | None = None) -> Plan:
+        """A plan that `save` wrote.
+
+        Args:
+            file: what was written.
+            home: where corpora and jobs are kept; as for `trainonce.lab.Study.load`.
+
+        Raises:
+            PlanFileError: when it was changed since, or cannot be carried out here.
+        """
+        from trainonce.plan.saved import read
+
+        return read(Path(file), Path(home) if home else default_home())
 
     @property
     def run_equivalents(self) -> float:

@@ -75,6 +75,7 @@ def plan(
         allow_changed=recipe.allow_changed,
         checkpoints=recipe.checkpoints,
         tracking=study.tracking,
+        text=study.document.text,
         one_run_a_question=_one_run_a_question(design, corpus, drawn, jobs, prices),
     )
 

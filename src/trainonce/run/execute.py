@@ -45,6 +45,7 @@ def execute(
     stop: Callable[[], bool],
     settings: CheckpointSettings | None = None,
     tracking: Tracking | None = None,
+    plan: str = "",
 ) -> None:
     """Run a job unless it is finished; when another process is running it, wait for that one.
 
@@ -55,6 +56,8 @@ def execute(
         stop: asked again and again whether to save and stop.
         settings: when a run saves its state.
         tracking: what a run is tracked with, if anything.
+        plan: hash of the plan that it is run for, which its result then names. Other plans may
+            want it too, so that this is no part of its key.
 
     Raises:
         StoppedError: when ``stop`` said so.
@@ -65,11 +68,11 @@ def execute(
             return
         settings = settings or CheckpointSettings()
         if isinstance(spec, MeasureSpec):
-            _measure(spec, cache, stop)
+            _measure(spec, cache, stop, plan)
         elif spec.trained.processes:
-            launch(spec, cache, settings, report, stop, tracking)
+            launch(spec, cache, settings, report, stop, tracking, plan)
         else:
-            train_job(spec, cache, settings, report, stop, tracking)
+            train_job(spec, cache, settings, report, stop, tracking, plan=plan)
         pushed([spec.key], cache)
 
 
@@ -79,6 +82,7 @@ def execute_stacked(
     report: Callable[[Progress], None],
     stop: Callable[[], bool],
     settings: CheckpointSettings | None = None,
+    plan: str = "",
 ) -> None:
     """Train all runs of one stack unless they are finished, each under its own key.
 
@@ -100,7 +104,7 @@ def execute_stacked(
         )
         corpora = [_corpus(spec, cache) for spec in specs]
         models, outcomes = run_stacked(specs, corpora, checkpoints, report, stop)
-        facts = _facts(start)
+        facts = _facts(start, plan)
         facts["seconds"] = round(facts["seconds"] / len(specs), 3)
         for spec, model, outcome in zip(specs, models, outcomes, strict=True):
             if isinstance(outcome, Trained):
@@ -169,6 +173,7 @@ def train_job(
     stop: Callable[[], bool],
     tracking: Tracking | None = None,
     processes: Processes = ALONE,
+    plan: str = "",
 ) -> None:
     """Train the model of ``spec`` to its end, or to the state that it asks for, and keep that.
 
@@ -198,30 +203,31 @@ def train_job(
         )
     if isinstance(spec, StateSpec):
         reached, folders = spec, checkpoints.folders
-        processes.once(lambda: cache.finish_state(reached, folders()[-1], _facts(start)))
+        processes.once(lambda: cache.finish_state(reached, folders()[-1], _facts(start, plan)))
         return
     left_out = [step + 1 for step in trained.left_out]
     tensors = processes.weights(model)
-    facts = {**_facts(start), "left_out": left_out}
+    facts = {**_facts(start, plan), "left_out": left_out}
     processes.once(lambda: cache.finish_training(run, tensors, trained.losses, facts))
 
 
-def _measure(spec: MeasureSpec, cache: JobCache, stop: Callable[[], bool]) -> None:
+def _measure(spec: MeasureSpec, cache: JobCache, stop: Callable[[], bool], plan: str) -> None:
     start = time.monotonic()
     torch.set_num_threads(spec.trained.threads)
     corpus = _corpus(spec.trained, cache)
     model = shell(spec.trained, corpus)
     load_weights(model, cache.weights_of(spec.measured))
     rows = run_measurement(spec, model, corpus, stop)
-    cache.finish_measuring(spec, rows, _facts(start))
+    cache.finish_measuring(spec, rows, _facts(start, plan))
 
 
 def _corpus(spec: TrainSpec, cache: JobCache) -> Corpus:
     return Corpus(cache.home / "corpora" / spec.corpus)
 
 
-def _facts(start: float) -> dict[str, Any]:
+def _facts(start: float, plan: str) -> dict[str, Any]:
     return {
+        "plan": plan or None,
         "seconds": round(time.monotonic() - start, 3),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "python": platform.python_version(),

@@ -26,10 +26,12 @@ class Work:
     Attributes:
         key: that of the job, or of the stack.
         jobs: one, or all jobs of the stack.
+        plan: hash of the plan that wants it, for the record.
     """
 
     key: str
     jobs: tuple[Job, ...]
+    plan: str = ""
 
     def message(self, checkpoints: CheckpointSettings, tracking: Tracking | None = None) -> str:
         """One line of JSON, for `trainonce.run.perform.perform` in another process.
@@ -46,6 +48,7 @@ class Work:
                 "key": self.key,
                 "keys": [job.key for job in self.jobs],
                 "specs": specs,
+                "plan": self.plan,
                 "checkpoints": asdict(checkpoints),
                 "tracking": TypeAdapter(Tracking | None).dump_python(tracking, mode="json"),
             }

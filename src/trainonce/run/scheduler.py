@@ -76,7 +76,7 @@ def carry_out(
     start = time.monotonic()
     before = spent_seconds(plan)
     crashes: Counter[str] = Counter()
-    tracking = Tracking.of(plan.study, wanted, plan.home) if wanted else None
+    tracking = Tracking.of(plan.study, wanted, plan.home, plan.hash) if wanted else None
     pool = _executor(plan, len(open_jobs), workers, ray, tracking)
     try:
         while open_jobs:
@@ -138,7 +138,7 @@ def _ready(plan: Plan, open_jobs: Mapping[str, Job], running: Set[str]) -> list[
         if key in running or any(parent in open_jobs for parent in job.parents):
             continue
         whole = tuple(one for one in plan.jobs if one.stack == key) if job.stack else (job,)
-        ready.setdefault(key, Work(key, whole))
+        ready.setdefault(key, Work(key, whole, plan.hash))
     return list(ready.values())
 
 

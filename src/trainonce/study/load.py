@@ -56,13 +56,17 @@ class StudyDefinition:
         return self.document.problem(("questions", index, *place), found, right)
 
 
-def load(file: Path) -> StudyDefinition:
+def load(file: Path, text: str | None = None) -> StudyDefinition:
     """Read and check a study file.
+
+    Args:
+        file: the study file.
+        text: what it held, in place of what it holds now, as a saved plan remembers it.
 
     Raises:
         StudyError: with every problem of the file.
     """
-    document = parse(file)
+    document = parse(file, text)
     problems: list[Problem] = []
     keys: StudyKeys | None = None
     context = {"folder": document.file.parent}
