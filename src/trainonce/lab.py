@@ -9,10 +9,12 @@ from pathlib import Path
 
 from trainonce.analysis.answering import answer
 from trainonce.analysis.answers import Answers
+from trainonce.analysis.pilots import observed_spreads
 from trainonce.plan.cost import predict
 from trainonce.plan.plan import Plan
 from trainonce.plan.planner import plan
 from trainonce.plan.saved import is_saved_plan, read
+from trainonce.plan.sensitivity import Sensitivity, sensitivities
 from trainonce.run.cache import JobCache
 from trainonce.run.recorder import recording
 from trainonce.run.scheduler import RETRIES, Event, carry_out
@@ -136,6 +138,14 @@ class Study:
                 trackers=trackers,
             )
         return self
+
+    def precision(self) -> tuple[Sensitivity, ...]:
+        """What each question can detect, with what is planned and with more of it.
+
+        How much units differ is taken from what is measured already, where something is.
+        """
+        planned = self.plan()
+        return sensitivities(planned, observed_spreads(planned, JobCache(self.home)))
 
     @property
     def missing(self) -> int:

@@ -19,11 +19,13 @@ from trainonce.analysis.answers import (
     OutcomeAnswer,
 )
 from trainonce.analysis.effects import Estimate, Sample, effect, holm, mean, trend
+from trainonce.analysis.pilots import item_spread
 from trainonce.analysis.runs import Arm, compared, spread
 from trainonce.analysis.verdicts import FEWEST, FEWEST_RUNS, Verdict, verdict
 from trainonce.methods.registry import Outcome, probe_of
 from trainonce.plan.plan import Plan, PlannedQuestion, Role
 from trainonce.plan.power import pairs_needed
+from trainonce.plan.sensitivity import items_needed
 from trainonce.run.cache import COLUMNS, JobCache
 from trainonce.run.scheduler import spent_seconds
 from trainonce.stream.keys import generator
@@ -110,10 +112,11 @@ def _answer(
     }
     if isinstance(question, RunQuestion):
         return _about_runs(plan, question, common)
-    return _about_items(planned, question, rows, common)
+    return _about_items(plan, planned, question, rows, common)
 
 
 def _about_items(
+    plan: Plan,
     planned: PlannedQuestion,
     question: ItemQuestion,
     rows: dict[Role, pl.DataFrame],
@@ -122,6 +125,12 @@ def _about_items(
     decided = question.outcome
     others = [o for o in probe_of(question.method).outcomes if o.name != decided.name]
     on_plain = rows[Role.CHECK].filter(pl.col("question") == question.id)
+    needed = None
+    if common["verdict"] is Verdict.CANNOT_TELL:
+        own = pl.col("question") == question.id
+        measured = rows[Role.ANSWER].filter(own & (pl.col("outcome") == decided.name))
+        observed = item_spread(measured)
+        needed = items_needed(planned, observed, _questions(plan)) if observed else None
     return Answer(
         **common,
         paper=question.method.paper,
@@ -129,6 +138,7 @@ def _about_items(
         kinds=_groups(rows[Role.ANSWER], planned, "kind"),
         seeds=_groups(rows[Role.ANSWER], planned, "seed"),
         plain=_outcome(rows[Role.CHECK], planned, decided) if len(on_plain) else None,
+        units_needed=needed,
     )
 
 
@@ -137,11 +147,15 @@ def _about_runs(plan: Plan, question: RunQuestion, common: dict[str, Any]) -> An
     if common["verdict"] is Verdict.CANNOT_TELL:
         observed = spread(common["decided"])
         assumed = question.outcome.spread if observed is None else observed
-        questions = sum(planned.question.id != AA for planned in plan.questions)
-        needed = pairs_needed(question.smallest, assumed, questions)
+        needed = pairs_needed(question.smallest, assumed, _questions(plan))
     return Answer(
         **common, paper=None, others=(), kinds=(), seeds=(), plain=None, units_needed=needed
     )
+
+
+def _questions(plan: Plan) -> int:
+    """How many are corrected for."""
+    return sum(planned.question.id != AA for planned in plan.questions)
 
 
 def _compared(planned: PlannedQuestion, cache: JobCache) -> OutcomeAnswer:

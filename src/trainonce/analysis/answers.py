@@ -117,9 +117,9 @@ class Answer:
         seeds: the estimate within each seed, where there are several.
         plain: the same items and doses on the plain run, which saw none of them.
         assumptions: what the answer rests on.
-        units_needed: for a question about runs that could not be told, the seeds that could tell
-            an effect of the smallest size of interest, by the spread that was observed, or assumed
-            where there is one seed.
+        units_needed: for a question that could not be told, the items in all, or the seeds, that
+            could tell an effect of the smallest size of interest, by the spread that was observed;
+            for seeds by the assumed one where there is one seed.
         checks: what tested its assumptions.
     """
 

@@ -72,6 +72,13 @@ def plan(
     svg: Annotated[
         Path | None, typer.Option("--svg", help="Write the drawing to this SVG file.")
     ] = None,
+    precision: Annotated[
+        bool,
+        typer.Option(
+            "--precision",
+            help="Say what more items, seeds or steps would tell, and the cheapest that is enough.",
+        ),
+    ] = False,
     save: Annotated[
         Path | None,
         typer.Option(
@@ -89,6 +96,7 @@ def plan(
     from trainonce.lab import Study
     from trainonce.plan.cost import predict
     from trainonce.report.graph import graph_svg, graph_tree
+    from trainonce.report.precision import precision_view
     from trainonce.report.terminal import plan_view
     from trainonce.run.cache import JobCache
 
@@ -106,7 +114,13 @@ def plan(
             )
         prediction = predict(planned)
         if as_json:
-            show_json({**planned.to_json(), "machine": prediction.to_json()})
+            document = {**planned.to_json(), "machine": prediction.to_json()}
+            if precision:
+                document["precision"] = [one.to_json() for one in loaded.precision()]
+            show_json(document)
+            return
+        if precision:
+            show(precision_view(planned, loaded.precision()))
             return
         cache = JobCache(planned.home)
         done = {job.key for job in planned.jobs if cache.done(job.key)}

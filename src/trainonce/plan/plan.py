@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,35 @@ class PlannedArm:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """How many items of a question are compared, and how much of its run they change.
+
+    Attributes:
+        treated: items at the highest dose, over all seeds.
+        control: items at dose 0.
+        strata: seeds and kinds of items within which doses were dealt.
+        share: of the tokens of its run that the question changes.
+        run_share: of them that all questions in that run change.
+    """
+
+    treated: int
+    control: int
+    strata: int
+    share: float
+    run_share: float
+
+    def times(self, by: Fraction) -> Sizes:
+        """``by`` times as many items in each stratum."""
+        treated, control = int(self.treated * by), int(self.control * by)
+        return replace(self, treated=treated, control=control)
+
+    def seeds(self, before: int, after: int) -> Sizes:
+        """The same items a seed, at another number of seeds."""
+        more = self.times(Fraction(after, before))
+        return replace(more, strata=self.strata * after // before)
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlannedQuestion:
     """What the design can tell about a question before anything is trained.
 
@@ -122,6 +152,7 @@ class PlannedQuestion:
         units: items, over all seeds; or runs an arm.
         assumptions: what the answer rests on.
         arms: for a question about runs, the base run and the arms; the last one decides.
+        sizes: for a question about items, what its precision is computed from.
     """
 
     question: Question
@@ -130,6 +161,7 @@ class PlannedQuestion:
     units: int
     assumptions: tuple[str, ...]
     arms: tuple[PlannedArm, ...] = ()
+    sizes: Sizes | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from trainonce.plan.jobs import Line, heldout_spec
 from trainonce.plan.lines import Design, Where
-from trainonce.plan.plan import PlannedArm, PlannedQuestion, Role
+from trainonce.plan.plan import PlannedArm, PlannedQuestion, Role, Sizes
 from trainonce.plan.power import detectable_difference, detectable_effect
 from trainonce.study.questions import ItemQuestion, RunQuestion
 from trainonce.study.schema import Strategy
@@ -74,6 +74,7 @@ def _planned_items(design: Design, question: ItemQuestion) -> PlannedQuestion:
         }
     )
     share = sum(trunk.changed[question.id] for trunk in packed) / len(packed)
+    run_share = sum(trunk.stream.changed_share for trunk in packed) / len(packed)
     strategy = design.chosen.get(question.id, Strategy.MULTIPLEX)
     alone = strategy is not Strategy.MULTIPLEX
     assumptions = [
@@ -96,4 +97,7 @@ def _planned_items(design: Design, question: ItemQuestion) -> PlannedQuestion:
         ),
         units=len(items),
         assumptions=tuple(assumptions),
+        sizes=Sizes(
+            treated=treated, control=control, strata=strata, share=share, run_share=run_share
+        ),
     )
