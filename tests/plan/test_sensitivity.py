@@ -26,7 +26,7 @@ RATE = "  - {id: rate, treatment: {change: {optimizer.lr: [1e-3]}}}\n"
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory: pytest.TempPathFactory, home: Path, documents_file: Path) -> Plan:
     file = tmp_path_factory.mktemp("sensitivity") / "study.yaml"
-    head = HEAD.format(corpus=documents_file).replace("allow_changed: 20%", "allow_changed: 10%")
+    head = HEAD.format(corpus=documents_file).replace("allow_changed: 20%", "allow_changed: 5%")
     file.write_text(head + MEMORY + RATE)
     return plan(load(file), home)
 
