@@ -15,6 +15,7 @@ from trainonce.analysis.answers import (
     Curve,
     DoseAnswer,
     Group,
+    JobTime,
     LeftOut,
     OutcomeAnswer,
 )
@@ -27,7 +28,7 @@ from trainonce.plan.plan import Plan, PlannedQuestion, Role
 from trainonce.plan.power import pairs_needed
 from trainonce.plan.sensitivity import items_needed
 from trainonce.run.cache import COLUMNS, JobCache
-from trainonce.run.scheduler import spent_seconds
+from trainonce.run.scheduler import promised_seconds, spent_seconds
 from trainonce.stream.keys import generator
 from trainonce.study.questions import ItemQuestion, RunQuestion
 from trainonce.study.schema import AA
@@ -66,6 +67,8 @@ def answer(plan: Plan) -> Answers:
         hardware=_hardware(plan, cache),
         left_out=_left_out(plan, cache),
         seconds=spent_seconds(plan),
+        promised_seconds=promised_seconds(plan),
+        times=_times(plan, cache),
     )
 
 
@@ -292,6 +295,16 @@ def _left_out(plan: Plan, cache: JobCache) -> tuple[LeftOut, ...]:
     for job in plan.jobs:
         if job.kind == "train" and (steps := cache.result(job.key).get("left_out")):
             found.append(LeftOut(job=job.key, seed=job.seed, steps=tuple(steps)))
+    return tuple(found)
+
+
+def _times(plan: Plan, cache: JobCache) -> tuple[JobTime, ...]:
+    found = []
+    for job in plan.jobs:
+        facts = cache.result(job.key)
+        promised, taken = facts.get("promised_seconds"), facts.get("seconds")
+        if promised is not None and taken is not None:
+            found.append(JobTime(job=job.key, promised=float(promised), taken=float(taken)))
     return tuple(found)
 
 

@@ -103,7 +103,8 @@ def _plain(value: Any, parts: list[dict[str, Any]], known: dict[int, int]) -> An
     if id(value) in known:
         return {_PART: known[id(value)]}
     held = {f.name for f in dataclasses.fields(value) if _holds(getattr(value, f.name))}
-    plain: dict[str, Any] = _adapter(type(value)).dump_python(value, mode="json", exclude=held)
+    kind: type = type(value)
+    plain: dict[str, Any] = _adapter(kind).dump_python(value, mode="json", exclude=held)
     plain |= {name: _plain(getattr(value, name), parts, known) for name in sorted(held)}
     if not isinstance(value, _SHARED):
         return plain

@@ -167,6 +167,14 @@ def cost_sentence(answers: Answers) -> str:
     )
 
 
+def time_sentence(answers: Answers) -> str:
+    """What carrying out the plan took, and what it promised where it did."""
+    took = f"ook {answers.seconds:.0f} s."
+    if answers.promised_seconds is None:
+        return f"T{took}"
+    return f"Promised {answers.promised_seconds:.0f} s, t{took}"
+
+
 def tested(check: Check) -> str:
     """What tested an answer, with how it came out."""
     held = {True: "held", False: "did not hold", None: "cannot tell"}[check.held]

@@ -86,7 +86,7 @@ def _of_job(file: Path) -> int:
     lock = cache.lock(f"{spec.key}.ranks")  # ranks whose executor was killed may still be saving
     ranks.once(partial(lock.acquire, timeout=_PATIENCE_SECONDS))
     train = partial(
-        train_job, spec, cache, settings, report, stopping.is_set, own, ranks, message["plan"]
+        train_job, spec, cache, settings, report, stopping.is_set, own, ranks, message["noted"]
     )
     _ended(train, tell)
     return 0  # torchrun starts a rank anew that ends otherwise
@@ -138,7 +138,8 @@ def _of_study(file: Path) -> int:
         tell(f"job {key}")
         lock = cache.lock(key)
         ranks.once(partial(lock.acquire, timeout=0))
-        told = (planned.checkpoints, report, stopping.is_set, tracking, ranks, planned.hash)
+        noted = {"plan": planned.hash}
+        told = (planned.checkpoints, report, stopping.is_set, tracking, ranks, noted)
         train = partial(train_job, spec, cache, *told)
         try:
             if not _ended(train, tell):
