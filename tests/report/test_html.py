@@ -19,12 +19,14 @@ from trainonce.analysis.answers import (
     Curve,
     DoseAnswer,
     Group,
+    JobTime,
     OutcomeAnswer,
 )
 from trainonce.analysis.effects import Estimate
 from trainonce.analysis.verdicts import Verdict
 from trainonce.plan.plan import Job, Plan, PlannedQuestion, Role
 from trainonce.report.html import deciding, duration, listed, render, typeset
+from trainonce.report.sentences import time_sentence
 from trainonce.sites import Unit
 from trainonce.study.load import placebo
 from trainonce.study.schema import AA, Strategy
