@@ -59,7 +59,9 @@ def finished(study_file: Path, tmp_path_factory: pytest.TempPathFactory) -> trai
 
 
 def without_times(answers: dict[str, Any]) -> str:
-    return json.dumps({k: v for k, v in answers.items() if k not in ("seconds", "times")}, sort_keys=True)
+    return json.dumps(
+        {k: v for k, v in answers.items() if k not in ("seconds", "times")}, sort_keys=True
+    )
 
 
 def test_a_run_ends_with_answers_and_nothing_else(finished: trainonce.Study) -> None:
