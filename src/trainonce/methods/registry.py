@@ -58,6 +58,7 @@ class Method:
     version: int
     probe: str | None
     outcomes: tuple[Outcome, ...]
+    exclusive: tuple[str, ...] = ()
 
     @property
     def summary(self) -> str:
@@ -94,6 +95,7 @@ def method(
     version: int = 1,
     probe: str | None = None,
     outcomes: tuple[Outcome, ...] = (),
+    exclusive: tuple[str, ...] = (),
     name: str | None = None,
 ) -> Callable[[_Class], _Class]:
     """Register a frozen data class as a method.
@@ -104,6 +106,9 @@ def method(
         version: raised when its results change, so that cached jobs are not reused.
         probe: for an item treatment, the name of the probe that measures its items.
         outcomes: for a probe, what it measures.
+        exclusive: for an item treatment, settings that name its items. Two questions in which one
+            has the same content (for a path that of the file) never share a run: each would deal
+            its own doses to the same items.
         name: as it stands in study files; the class name in snake case when left out.
     """
 
@@ -123,6 +128,7 @@ def method(
             version=version,
             probe=probe,
             outcomes=outcomes,
+            exclusive=exclusive,
         )
         return cls
 

@@ -31,6 +31,7 @@ class Line:
         label: what it differs in from the base run, for a run that does.
         weight: operations of one of its steps, in those of a step of the base run.
         ends: whether anybody needs its end, rather than states of it alone.
+        apart: whether it is there because its items cannot be in the trunk.
     """
 
     spec: TrainSpec
@@ -42,6 +43,7 @@ class Line:
     label: str = ""
     weight: float = 1.0
     ends: bool = True
+    apart: bool = False
 
 
 @dataclass(frozen=True)
@@ -188,6 +190,8 @@ def _reason(line: Line, known: Known) -> Reason:
         return Reason.REUSED
     if line.role is Role.PLAIN:
         return Reason.CHECK
+    if line.apart:
+        return Reason.CONFLICT
     if line.spec.fork:
         return Reason.FORK
     if line.spec.stack:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from trainonce.models.decoder import DecoderSettings
 from trainonce.plan import fork
@@ -49,6 +49,7 @@ class Design:
         trunks: what is read by the trunk, by seed.
         own: what is read by a question's own run, by question and seed.
         arms: the arms of each question about runs.
+        apart: whose items, by question, are those of another question in the trunk.
     """
 
     study: StudyDefinition
@@ -58,6 +59,7 @@ class Design:
     trunks: Mapping[int, Trunk]
     own: Mapping[tuple[str, int], Trunk]
     arms: Mapping[str, tuple[ArmNumbers, ...]]
+    apart: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def on_trunk(self) -> tuple[str, ...]:
@@ -137,6 +139,9 @@ def _own(design: Design, question: ItemQuestion, seed: int) -> Line:
         about = f": leaves the plain run after step {spec.begins}"
     else:
         spec, about = replace(plain, treatments=(treated,)), ": its items alone, from step 0"
+    other = design.apart.get(question.id)
+    if other is not None:
+        about += f"; not in the trunk, where {other!r} deals doses to the same items"
     return Line(
         spec=spec,
         role=Role.OWN,
@@ -145,6 +150,7 @@ def _own(design: Design, question: ItemQuestion, seed: int) -> Line:
         name=f"own run of {question.id!r}, seed {seed}",
         about=about,
         label=f"own run of {question.id}",
+        apart=other is not None,
     )
 
 

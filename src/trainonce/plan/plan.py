@@ -43,6 +43,7 @@ class Reason(StrEnum):
     CHECK = "check"
     STACKED = "stacked"
     REUSED = "reused"
+    CONFLICT = "conflict"
 
 
 @dataclass(frozen=True, kw_only=True)

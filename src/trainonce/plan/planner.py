@@ -14,6 +14,8 @@ from trainonce.models.build import ModelError, parameters, shape
 from trainonce.models.decoder import DecoderSettings
 from trainonce.plan.choose import choose
 from trainonce.plan.compiled import compile_long
+from trainonce.plan.conflicts import kept_apart
+from trainonce.plan.cost import ADAMW_BYTES, whole_memory
 from trainonce.plan.jobs import Line, Prices, heldout, items, once, training
 from trainonce.plan.lines import ArmNumbers, Design, Where, cuts, lines
 from trainonce.plan.multiplex import pack
@@ -31,7 +33,7 @@ from trainonce.study.recipe import Recipe
 from trainonce.study.schema import AA, Strategy
 from trainonce.tasks.specs import TrainSpec, Treated, content_hash
 from trainonce.train.precision import resolve
-from trainonce.train.settings import TrainSettings
+from trainonce.train.settings import Parallel, TrainSettings
 
 _ONE_THREAD_PARAMETERS = 5_000_000
 
@@ -101,6 +103,7 @@ def _design(
     return Design(
         study=study,
         chosen=chosen,
+        apart=kept_apart(study, chosen),
         treated=treated,
         plain=plain,
         trunks={seed: pack(study, stream, together) for seed, stream in streams.items()},
@@ -129,7 +132,9 @@ def _arms(
         if arm.recipe.model != study.recipe.model:
             try:
                 model = _model(study, arm.recipe, home)
-                files, weight = _model_files(model), _size(arm.recipe, model, corpus) / size
+                own = _size(arm.recipe, model, corpus)
+                files, weight = _model_files(model), own / size
+                _refuse_too_large(own, arm.recipe)
             except (ModelError, smollm2.NotInstalledError) as error:
                 place = ("treatment", "change")
                 raise StudyError(
@@ -326,12 +331,30 @@ def _threads(
     """One thread for small models, which more threads slow down; else the cores shared out."""
     try:
         size = _size(study.recipe, model, corpus)
+        _refuse_too_large(size, study.recipe)
     except ModelError as error:
         raise _model_problem(study, error) from None
     if size < _ONE_THREAD_PARAMETERS:
         return 1
     processes = study.recipe.processes.count if study.recipe.processes else 1
     return max(1, (os.cpu_count() or 1) // (runs * processes))
+
+
+def _refuse_too_large(size: int, recipe: Recipe) -> None:
+    """Refuse a model that cannot be trained here, however small its batches.
+
+    Raises:
+        ModelError: saying how much there is and what would help.
+    """
+    there, processes = whole_memory(_device()), recipe.processes
+    parts = processes.count if processes and processes.parallel is Parallel.FSDP else 1
+    needed = ADAMW_BYTES * size // parts
+    if there is not None and needed > there:
+        raise ModelError(
+            f"its {size / 1e6:,.0f} million parameters with gradients and AdamW's moments take "
+            f"{needed / 1e9:,.0f} GB in each process, and this machine has {there / 1e9:,.1f} GB; "
+            "choose a smaller model, or share it: `processes: {count: N, parallel: fsdp}`"
+        )
 
 
 def _size(recipe: Recipe, model: str | DecoderSettings, corpus: Corpus) -> int:

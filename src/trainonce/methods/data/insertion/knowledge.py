@@ -54,7 +54,7 @@ class Fact:
     answer: Annotated[int, Field(ge=0)]
 
 
-@method(site=Site.DATA, paper="2509.23383", probe="ranking")
+@method(site=Site.DATA, paper="2509.23383", probe="ranking", exclusive=("file",))
 @dataclass(frozen=True, kw_only=True)
 class Knowledge:
     """Inserts facts about invented people in several wordings, and asks for them in another one.
