@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from pydantic import ConfigDict, GetCoreSchemaHandler, TypeAdapter
 from pydantic_core import core_schema
 
-from trainonce.sites import Site
+from trainonce.sites import Family, Site
 
 ENTRY_POINTS = "trainonce.methods"
 
@@ -59,6 +59,7 @@ class Method:
     probe: str | None
     outcomes: tuple[Outcome, ...]
     exclusive: tuple[str, ...] = ()
+    family: Family | None = None
 
     @property
     def summary(self) -> str:
@@ -97,6 +98,7 @@ def method(
     outcomes: tuple[Outcome, ...] = (),
     exclusive: tuple[str, ...] = (),
     name: str | None = None,
+    family: Family | None = None,
 ) -> Callable[[_Class], _Class]:
     """Register a frozen data class as a method.
 
@@ -110,6 +112,7 @@ def method(
             has the same content (for a path that of the file) never share a run: each would deal
             its own doses to the same items.
         name: as it stands in study files; the class name in snake case when left out.
+        family: of an objective.
     """
 
     def register(cls: _Class) -> _Class:
@@ -129,6 +132,7 @@ def method(
             probe=probe,
             outcomes=outcomes,
             exclusive=exclusive,
+            family=family,
         )
         return cls
 
