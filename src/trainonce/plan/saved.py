@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -85,8 +85,7 @@ def read(file: Path, home: Path, progress: Progress | None = None) -> Plan:
     _refuse_others(file, document["made_by"])
     moved = _moved(file, document, home)
     content = _replaced(document, moved) if moved else document
-    specs = [part["value"] for part in content["parts"]]
-    specs += [job["spec"] for job in content["plan"]["jobs"]]
+    specs = [*_mappings([content["parts"], [job["spec"] for job in content["plan"]["jobs"]]])]
     problems = [*_other_methods(specs), *_other_files(specs), *_other_devices(specs)]
     if problems:
         raise PlanFileError(f"{file} cannot be carried out here: {'; '.join(problems)}")
@@ -213,7 +212,7 @@ def _moved(file: Path, document: Mapping[str, Any], home: Path) -> dict[str, str
     """
     folder = Path(document["plan"]["file"]).parent
     found = {}
-    for old in map(Path, _paths([part["value"] for part in document["parts"]])):
+    for old in map(Path, _paths(_mappings(document["parts"]))):
         for before, now in ((folder, file.resolve().parent), (Path(document["home"]), home)):
             if not old.exists() and old.is_relative_to(before):
                 new = now / old.relative_to(before)
@@ -222,7 +221,17 @@ def _moved(file: Path, document: Mapping[str, Any], home: Path) -> dict[str, str
     return found
 
 
-def _paths(specs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _mappings(value: Any) -> Iterator[Mapping[str, Any]]:
+    """All mappings in JSON data, with those inside them: runs, treatments, methods placed."""
+    if isinstance(value, dict):
+        yield value
+        value = [*value.values()]
+    if isinstance(value, list):
+        for inner in value:
+            yield from _mappings(inner)
+
+
+def _paths(specs: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Paths of files and folders whose content is in a key."""
     for spec in specs:
         yield from (spec["settings"][field] for field in spec.get("files") or ())
@@ -257,7 +266,7 @@ def _other_methods(specs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         (spec[kind], spec["version"])
         for spec in specs
         for kind in ("method", "probe")
-        if kind in spec
+        if kind in spec and "version" in spec
     }
     for name, before in sorted(named):
         known = methods().get(name)
@@ -268,7 +277,7 @@ def _other_methods(specs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _other_devices(specs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    wanted = {spec["device"] for spec in specs if "device" in spec}
+    wanted = {spec["device"] for spec in specs if spec.get("kind") == "train"}
     if "cuda" in wanted and not torch.cuda.is_available():
         yield "its runs are for a GPU, and there is none"
 
