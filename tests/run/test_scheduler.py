@@ -119,6 +119,10 @@ def test_runs_that_are_stacked_give_the_same_answers(
     assert runs[0].reason.endswith("stacked with 3 more, which pays here")
     told: list[Event] = []
     again.run(report=told.append)
+    answers = again.answers
+    assert answers.promised_seconds is not None
+    assert answers.promised_seconds > 0
+    assert [time.job for time in answers.times] == [job.key for job in again.plan().jobs]
     trained = {
         event.job.key for event in told if event.job.kind == "train" and event.kind == "done"
     }
