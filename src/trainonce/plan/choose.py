@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trainonce.plan import fork, multiplex, replicate
+from trainonce.plan import average, fork, multiplex, replicate
 from trainonce.plan.conflicts import items_of
 from trainonce.plan.offers import Offer, Refusal, Refused
 from trainonce.study.load import StudyDefinition
@@ -11,7 +11,7 @@ from trainonce.study.questions import Question
 from trainonce.study.recipe import Recipe
 from trainonce.study.schema import Strategy
 
-_KNOWN = (multiplex.offer, fork.offer, replicate.offer)
+_KNOWN = (multiplex.offer, fork.offer, replicate.offer, average.offer)
 
 
 def choose(study: StudyDefinition) -> dict[str, Strategy]:
