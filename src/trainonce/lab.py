@@ -21,7 +21,7 @@ from trainonce.run.scheduler import RETRIES, Event, carry_out
 from trainonce.run.store import StoreWarning
 from trainonce.stream.corpus import Progress
 from trainonce.stream.home import home as default_home
-from trainonce.study.load import load
+from trainonce.study.load import StudyDefinition, load
 from trainonce.study.trackers import Tracker
 
 
@@ -34,8 +34,17 @@ class Study:
     >>> study.run().answers.to_frame()                    # doctest: +SKIP
     """
 
-    def __init__(self, planner: Callable[[Progress | None], Plan], home: Path) -> None:
+    definition: StudyDefinition | None
+    """The checked study; None for that of a saved plan, which is carried out as it is."""
+
+    def __init__(
+        self,
+        planner: Callable[[Progress | None], Plan],
+        home: Path,
+        definition: StudyDefinition | None = None,
+    ) -> None:
         self._planner = planner
+        self.definition = definition
         self.home = home
         self._plan: Plan | None = None
 
@@ -55,7 +64,7 @@ class Study:
         """
         where = Path(home) if home else default_home()
         definition, known = load(Path(file)), JobCache(where).variant
-        return cls(lambda progress: plan(definition, where, progress, known), where)
+        return cls(lambda progress: plan(definition, where, progress, known), where, definition)
 
     @classmethod
     def from_plan(
