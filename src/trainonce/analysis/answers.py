@@ -117,9 +117,9 @@ class Answer:
         seeds: the estimate within each seed, where there are several.
         plain: the same items and doses on the plain run, which saw none of them.
         assumptions: what the answer rests on.
-        units_needed: for a question about runs that could not be told, the seeds that could tell
-            an effect of the smallest size of interest, by the spread that was observed, or assumed
-            where there is one seed.
+        units_needed: for a question that could not be told, the items in all, or the seeds, that
+            could tell an effect of the smallest size of interest, by the spread that was observed;
+            for seeds by the assumed one where there is one seed.
         checks: what tested its assumptions.
     """
 
@@ -195,6 +195,15 @@ class LeftOut:
 
 
 @dataclass(frozen=True, kw_only=True)
+class JobTime:
+    """What a job was to take and took, in seconds, when it was run for whichever study."""
+
+    job: str
+    promised: float
+    taken: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Answers:
     """The answers of a study.
 
@@ -215,6 +224,8 @@ class Answers:
         hardware: where the jobs ran.
         left_out: for each training run that left updates out because of ``on_nan``, which steps.
         seconds: wall-clock seconds that carrying out the plan took, over all starts.
+        promised_seconds: what the plan promised before; None where it could not.
+        times: of each job that a promise was made for, in the plan's order.
     """
 
     study: str
@@ -233,6 +244,8 @@ class Answers:
     hardware: tuple[str, ...]
     left_out: tuple[LeftOut, ...] = ()
     seconds: float
+    promised_seconds: float | None = None
+    times: tuple[JobTime, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """One JSON document."""

@@ -42,6 +42,7 @@ class Line:
         label: what it differs in from the base run, for a run that does.
         weight: operations of one of its steps, in those of a step of the base run.
         ends: whether anybody needs its end, rather than states of it alone.
+        apart: whether it is there because its items cannot be in the trunk.
     """
 
     spec: TrainSpec
@@ -53,6 +54,7 @@ class Line:
     label: str = ""
     weight: float = 1.0
     ends: bool = True
+    apart: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -287,6 +289,8 @@ def _reason(line: Line, known: Known) -> Reason:
         return Reason.REUSED
     if line.role in (Role.PLAIN, Role.REAL, Role.TUNING):
         return Reason.CHECK
+    if line.apart:
+        return Reason.CONFLICT
     if line.strategy is Strategy.EXTRAPOLATE:
         return Reason.LADDER
     if line.strategy is Strategy.EMULATE:

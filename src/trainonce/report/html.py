@@ -89,6 +89,7 @@ def render(answers: Answers, plan: Plan) -> str:
         cards=cards,
         bars=_bars(answers),
         graph=Markup(plan_svg(plan)),  # which escapes what a study holds
+        times={time.job: time for time in answers.times},
         curves_in_words=curves_in_words(answers.curves) if answers.curves else "",
         figures=htmlsafe_json_dumps(
             {name: figure.to_plotly_json() for name, figure in figures.items()},

@@ -105,8 +105,17 @@ def enough(answer: Answer) -> str:
     decided, top = answer.decided, answer.decided.doses[-1]
     width = (decided.high - decided.low) / 2
     factor = (width / answer.smallest) ** 2
+    observed = ""
+    if answer.units_needed is not None and answer.units_needed > answer.units:
+        observed = (
+            f"By the spread that these {answer.units} items show, {answer.units_needed} in all "
+            f"could tell an effect of {number(answer.smallest)}: more items a seed, or more seeds."
+        )
     if min(decided.doses[0].units, top.units) < FEWEST:
-        return f"With fewer than {FEWEST} units a dose no effect can be excluded."
+        few_units = f"With fewer than {FEWEST} units a dose no effect can be excluded."
+        return f"{few_units} {observed}".strip()
+    if observed:
+        return observed
     if factor < 1.1:
         return (
             f"The interval is about as narrow as the smallest effect of interest, "
@@ -175,6 +184,14 @@ def cost_sentence(answers: Answers) -> str:
         )
         + f"; one run a question would take {answers.one_run_a_question:.1f}."
     )
+
+
+def time_sentence(answers: Answers) -> str:
+    """What carrying out the plan took, and what it promised where it did."""
+    took = f"ook {answers.seconds:.0f} s."
+    if answers.promised_seconds is None:
+        return f"T{took}"
+    return f"Promised {answers.promised_seconds:.0f} s, t{took}"
 
 
 def tested(check: Check) -> str:

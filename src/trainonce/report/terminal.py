@@ -24,6 +24,7 @@ from trainonce.report.sentences import (
     sentence,
     short,
     tested,
+    time_sentence,
 )
 from trainonce.sites import Unit
 from trainonce.study.schema import AA
@@ -126,7 +127,7 @@ def answers_view(answers: Answers) -> RenderableType:
         Text(""),
         Text(heldout_sentence(answers)),
         *([Text(left_out_sentence(answers), style="yellow")] if answers.left_out else []),
-        Text(f"Cost: {cost_sentence(answers)} Took {answers.seconds:.0f} s."),
+        Text(f"Cost: {cost_sentence(answers)} {time_sentence(answers)}"),
         *(warning if convicted else []),
     )
 

@@ -25,7 +25,7 @@ class MultipleChoice:
     answer: Annotated[int, Field(ge=0, validation_alias=AliasChoices("answer", "gold"))]
 
 
-@method(site=Site.DATA, paper="2509.23383", probe="choice")
+@method(site=Site.DATA, paper="2509.23383", probe="choice", exclusive=("file",))
 @dataclass(frozen=True, kw_only=True)
 class Contamination:
     """Inserts multiple-choice items with their right answers, to see how accuracy on them grows.
