@@ -26,7 +26,7 @@ from trainonce.run.inspection import inspect
 from trainonce.run.verify import verify
 from trainonce.stream.corpus import Corpus
 from trainonce.tasks.language import shell
-from trainonce.tasks.specs import MeasureSpec, StateSpec, TrainSpec
+from trainonce.tasks.specs import MeasureSpec, Model
 from trainonce.train.state import load_weights
 
 STUDY = """\
@@ -68,7 +68,7 @@ def answers(found: Answers) -> dict[str, Answer]:
     return {answer.question: answer for answer in found.answers}
 
 
-def logits(spec: TrainSpec | StateSpec, tokens_BT: Tensor, home: Path) -> Tensor:
+def logits(spec: Model, tokens_BT: Tensor, home: Path) -> Tensor:
     model = shell(spec.trained, Corpus(home / "corpora" / spec.trained.corpus))
     load_weights(model, JobCache(home).weights_of(spec))
     with torch.no_grad():

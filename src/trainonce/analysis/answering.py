@@ -19,7 +19,8 @@ from trainonce.analysis.answers import (
     LeftOut,
     OutcomeAnswer,
 )
-from trainonce.analysis.effects import Estimate, Sample, effect, holm, mean, trend
+from trainonce.analysis.averages import average_checks
+from trainonce.analysis.effects import Estimate, Floats, Sample, effect, holm, mean, trend
 from trainonce.analysis.emulated import true_tuning
 from trainonce.analysis.ladders import held_out, predicted
 from trainonce.analysis.runs import Arm, compared, spread
@@ -179,18 +180,16 @@ def _checks(planned: PlannedQuestion, decided: OutcomeAnswer, cache: JobCache) -
         first = planned.arms[0].measured[0]
         base, real = _means([first, planned.tuning], outcome, cache)
         return (true_tuning(decided, float(real - base)),)
-    return ()
+    return average_checks(planned, lambda keys: _means(keys, outcome, cache))
 
 
-def _rung_losses(
-    ladder: PlannedLadder, outcome: Outcome, cache: JobCache
-) -> list[npt.NDArray[np.float64]]:
+def _rung_losses(ladder: PlannedLadder, outcome: Outcome, cache: JobCache) -> list[Floats]:
     return [_means(point.measured, outcome, cache) for point in ladder.points]
 
 
-def _means(measured: Sequence[str], outcome: Outcome, cache: JobCache) -> npt.NDArray[np.float64]:
-    """The outcome of each run, by the mean of its held-out blocks."""
-    frames = [cache.rows(key).filter(pl.col("outcome") == outcome.name) for key in measured]
+def _means(keys: Sequence[str], outcome: Outcome, cache: JobCache) -> Floats:
+    """The mean over blocks that each of the jobs measured, ``(jobs,)``."""
+    frames = [cache.rows(key).filter(pl.col("outcome") == outcome.name) for key in keys]
     return np.array([float(frame["value"].to_numpy().mean()) for frame in frames])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trainonce.plan import emulate, extrapolate, fork, multiplex, replicate
+from trainonce.plan import average, emulate, extrapolate, fork, multiplex, replicate
 from trainonce.plan.offers import Offer, Refusal, Refused
 from trainonce.study.load import StudyDefinition
 from trainonce.study.problems import Problem, StudyError
@@ -10,7 +10,10 @@ from trainonce.study.questions import Question
 from trainonce.study.recipe import Recipe
 from trainonce.study.schema import Strategy
 
-_KNOWN = (multiplex.offer, fork.offer, replicate.offer, extrapolate.offer, emulate.offer)
+_KNOWN = (
+    *(multiplex.offer, fork.offer, replicate.offer),
+    *(average.offer, extrapolate.offer, emulate.offer),
+)
 _UNASKED = (Refused.NOT_THERE, Refused.NO_LADDER, Refused.NO_SMALL)
 """Refusals of what nobody asked for: told to those who want that strategy only."""
 

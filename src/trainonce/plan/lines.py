@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from trainonce.models.decoder import DecoderSettings
-from trainonce.plan import extrapolate, fork
-from trainonce.plan.jobs import Line
+from trainonce.plan import average, extrapolate, fork
+from trainonce.plan.jobs import Averaged, Line
 from trainonce.plan.multiplex import Trunk
 from trainonce.plan.plan import Role
+from trainonce.stream.mixture import Mixture
+from trainonce.stream.parts import Parts
 from trainonce.study.load import StudyDefinition
 from trainonce.study.questions import ItemQuestion, RunQuestion
 from trainonce.study.schema import AA, Strategy
-from trainonce.tasks.specs import Placed, TrainSpec, Treated
+from trainonce.tasks.specs import AverageSpec, PartOf, Placed, TrainSpec, Treated
 from trainonce.train.settings import TrainSettings
 
 Where = tuple[Role, str, int, int]
@@ -31,6 +33,7 @@ class ArmNumbers:
         objective: what it minimizes; cross-entropy when None.
         weight: operations of one of its steps, in those of a step of the base run.
         parameters: of the model.
+        mixture: what it reads of which part.
     """
 
     train: TrainSettings
@@ -39,6 +42,7 @@ class ArmNumbers:
     objective: Placed | None
     weight: float
     parameters: int
+    mixture: Mixture | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +59,7 @@ class Design:
         arms: the arms of each question about runs.
         ladders: the runs that an arm is predicted from, for the questions that do so.
         smalls: the small run that is tuned in place of the base run, for the questions that do so.
+        parts: those of the corpus, where the study names any.
     """
 
     study: StudyDefinition
@@ -66,12 +71,25 @@ class Design:
     arms: Mapping[str, tuple[ArmNumbers, ...]]
     ladders: Mapping[str, tuple[ArmNumbers, ...]]
     smalls: Mapping[str, ArmNumbers]
+    parts: Parts | None = None
 
     @property
     def on_trunk(self) -> tuple[str, ...]:
         """The questions that the trunk serves, in the order of the study, the A/A last."""
         own = {question for question, _ in self.own}
         return (*(q.id for q in self.study.questions if q.id not in own), AA)
+
+    def part(self, question: RunQuestion) -> PartOf | None:
+        """The part of the held-out documents that the outcome of ``question`` is of."""
+        if self.parts is None or question.part is None:
+            return None
+        return PartOf(parts=self.parts.fingerprint, name=question.part)
+
+    def part_of(self, name: str) -> PartOf | None:
+        """The same by the id of a question."""
+        asked = (q for q in self.study.questions if q.id == name and isinstance(q, RunQuestion))
+        question = next(asked, None)
+        return self.part(question) if question else None
 
     def packed(self, question: str, seed: int) -> Trunk:
         """What the run with the items of ``question`` reads."""
@@ -90,22 +108,10 @@ def lines(design: Design) -> dict[Where, Line]:
             found[Role.PLAIN, "", 0, seed] = _plain(design, seed)
         for question in design.study.questions:
             if isinstance(question, RunQuestion):
-                for number, line in enumerate(_beside(design, question, trunk.spec)):
-                    found[line.role, question.id, number, seed] = line
+                found |= _runs(design, question, trunk.spec)
             elif (question.id, seed) in design.own:
                 found[Role.OWN, question.id, 0, seed] = _own(design, question, seed)
     return found
-
-
-def apart(design: Design) -> list[Line]:
-    """All arms as runs, whatever answers for them in the plan."""
-    return [
-        line
-        for seed in design.study.recipe.seeds
-        for question in design.study.questions
-        if isinstance(question, RunQuestion)
-        for line in _arms(design, question, _trunk(design, seed).spec, Strategy.REPLICATE)
-    ]
 
 
 def cuts(found: Mapping[Where, Line]) -> dict[str, dict[int, tuple[str, ...]]]:
@@ -167,14 +173,99 @@ def _own(design: Design, question: ItemQuestion, seed: int) -> Line:
     )
 
 
-def _beside(design: Design, question: RunQuestion, trunk: TrainSpec) -> list[Line]:
-    """The runs that answer a question beside the trunk of one seed."""
+def averages(design: Design, found: Mapping[Where, Line]) -> dict[Where, Averaged]:
+    """The averages that stand for arms, by the arm's place."""
+    merged: dict[Where, Averaged] = {}
+    for question in design.study.questions:
+        averaged = design.chosen.get(question.id) is Strategy.AVERAGE
+        if isinstance(question, RunQuestion) and averaged:
+            for number, arm in enumerate(question.arms):
+                for seed in design.study.recipe.seeds:
+                    model = model_of(design, found, question, number, seed)
+                    if isinstance(model, AverageSpec):
+                        merged[Role.AVERAGE, question.id, number, seed] = Averaged(
+                            spec=model,
+                            questions=(question.id,),
+                            name=f"average for {arm.label}, seed {seed}",
+                            label=f"average for {arm.label}",
+                            weight=design.arms[question.id][number].weight,
+                        )
+    return merged
+
+
+def model_of(
+    design: Design, found: Mapping[Where, Line], question: RunQuestion, number: int, seed: int
+) -> TrainSpec | AverageSpec:
+    """What is measured for an arm: its own run, or the average of experts that stands for it."""
+    if design.chosen[question.id] is not Strategy.AVERAGE:
+        return found[Role.ARM, question.id, number, seed].spec
+    experts = {
+        part: found[Role.EXPERT, question.id, place, seed].spec
+        for place, part in enumerate(average.parts_read(question))
+    }
+    mixture = design.arms[question.id][number].mixture
+    return average.stands_for(mixture.counts if mixture else (), experts)
+
+
+def _runs(design: Design, question: RunQuestion, trunk: TrainSpec) -> dict[Where, Line]:
+    """The runs of a question at the seed of ``trunk``."""
     strategy = design.chosen[question.id]
+    arms = tuple(_run(trunk, own) for own in design.arms[question.id])
+    if strategy is Strategy.AVERAGE:
+        return _experts(design, question, trunk, arms)
     if strategy is Strategy.EXTRAPOLATE:
-        return _ladder(design, question, trunk)
-    if strategy is Strategy.EMULATE:
-        return _emulated(design, question, trunk)
-    return _arms(design, question, trunk, strategy)
+        drawn = _ladder(design, question, trunk)
+    elif strategy is Strategy.EMULATE:
+        drawn = _emulated(design, question, trunk)
+    else:
+        drawn = _arms(design, question, trunk, arms, strategy)
+    return {(line.role, question.id, n, trunk.seed): line for n, line in enumerate(drawn)}
+
+
+def _run(base: TrainSpec, own: ArmNumbers) -> TrainSpec:
+    """``base`` with what an arm has of its own."""
+    return replace(
+        base,
+        train=own.train,
+        model=own.model,
+        model_files=own.model_files,
+        objective=own.objective,
+        mixture=own.mixture,
+    )
+
+
+def _experts(
+    design: Design, question: RunQuestion, trunk: TrainSpec, arms: tuple[TrainSpec, ...]
+) -> dict[Where, Line]:
+    """An expert for each part, and the mixtures that are trained for real."""
+    since, seed = question.arms[0].since, trunk.seed
+    weight = design.arms[question.id][0].weight
+    found: dict[Where, Line] = {}
+    for number, part in enumerate(average.parts_read(question)):
+        found[Role.EXPERT, question.id, number, seed] = Line(
+            spec=average.expert(arms[0], trunk, part, since),
+            role=Role.EXPERT,
+            strategy=Strategy.AVERAGE,
+            questions=(question.id,),
+            name=f"expert on {part!r}, seed {seed}",
+            about=f": leaves the trunk after step {since}, and reads that part alone",
+            label=f"expert on {part}",
+            weight=weight,
+        )
+    real = fork.arms(question, trunk, arms)
+    for number in average.checked(question, design.study.recipe.seeds[0]):
+        label = question.arms[number].label
+        found[Role.REAL, question.id, number, seed] = Line(
+            spec=real[number],
+            role=Role.REAL,
+            strategy=Strategy.AVERAGE,
+            questions=(question.id,),
+            name=f"real run of {label}, seed {seed}",
+            about=f": leaves the trunk after step {since}, to test the average that stands for it",
+            label=f"real run of {label}",
+            weight=weight,
+        )
+    return found
 
 
 def _ladder(design: Design, question: RunQuestion, trunk: TrainSpec) -> list[Line]:
@@ -232,27 +323,20 @@ def _emulated(design: Design, question: RunQuestion, trunk: TrainSpec) -> list[L
     ]
     if seed != design.study.recipe.seeds[0]:
         return found
-    real = _arms(design, question, trunk, Strategy.FORK)[-1]
+    alone = tuple(_run(trunk, own) for own in design.arms[question.id])
+    real = _arms(design, question, trunk, alone, Strategy.FORK)[-1]
     about = f"{real.about}, to test what is emulated"
     return [*found, replace(real, role=Role.TUNING, about=about)]
 
 
-def _run(base: TrainSpec, own: ArmNumbers) -> TrainSpec:
-    """``base`` with what an arm has of its own."""
-    return replace(
-        base,
-        train=own.train,
-        model=own.model,
-        model_files=own.model_files,
-        objective=own.objective,
-    )
-
-
 def _arms(
-    design: Design, question: RunQuestion, trunk: TrainSpec, strategy: Strategy
+    design: Design,
+    question: RunQuestion,
+    trunk: TrainSpec,
+    runs: tuple[TrainSpec, ...],
+    strategy: Strategy,
 ) -> list[Line]:
     numbers = design.arms[question.id]
-    runs = tuple(_run(trunk, own) for own in numbers)
     if strategy is Strategy.FORK:
         runs = fork.arms(question, trunk, runs)
     return [

@@ -27,6 +27,9 @@ class Role(StrEnum):
     RUNG = "rung"
     SMALL = "small"
     TUNING = "tuning"
+    EXPERT = "expert"
+    AVERAGE = "average"
+    REAL = "real"
     STATE = "state"
     ANSWER = "answer"
     CHECK = "check"
@@ -44,6 +47,7 @@ class Reason(StrEnum):
     LADDER = "ladder"
     EMULATED = "emulated"
     STACKED = "stacked"
+    AVERAGE = "average"
     REUSED = "reused"
 
 
@@ -80,7 +84,7 @@ class Job:
 
     @property
     def kind(self) -> str:
-        """``train``, ``state`` or ``measure``."""
+        """``train``, ``state``, ``average`` or ``measure``."""
         return self.spec.kind
 
     @property
@@ -96,7 +100,7 @@ class Job:
     @property
     def is_check(self) -> bool:
         """Whether it tests the sharing rather than answer a question."""
-        return self.role in (Role.PLAIN, Role.CHECK, Role.TUNING)
+        return self.role in (Role.PLAIN, Role.CHECK, Role.TUNING, Role.REAL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,11 +109,15 @@ class PlannedArm:
 
     Attributes:
         label: what differs from the base run.
-        measured: the job that measures its run, a seed each, in the order of the plan's seeds.
+        measured: the job that measures its run, or what stands for it, a seed each, in the order of
+            the plan's seeds.
+        real: where averages of parameters answer, the jobs that measure the same mixture after it
+            was trained for real: an expert's own ones; empty for an average that is not checked.
     """
 
     label: str
     measured: tuple[str, ...]
+    real: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,7 +240,7 @@ class Plan:
         asked = [
             (
                 *(q.question.id, q.question.outcome.name, q.question.direction),
-                *(q.question.smallest, *([arm.label, *arm.measured] for arm in q.arms)),
+                *(q.question.smallest, *([arm.label, *arm.measured, *arm.real] for arm in q.arms)),
                 *q.rests_on,
             )
             for q in self.questions

@@ -15,15 +15,27 @@ from trainonce.models.decoder import DecoderSettings
 from trainonce.plan.choose import choose
 from trainonce.plan.compiled import compile_long
 from trainonce.plan.extrapolate import rungs
-from trainonce.plan.jobs import Line, Prices, emulated, heldout, items, once, training
-from trainonce.plan.lines import ArmNumbers, Design, Where, apart, cuts, lines
+from trainonce.plan.jobs import (
+    Line,
+    Prices,
+    averaging,
+    emulated,
+    heldout_cost,
+    items,
+    once,
+    training,
+)
+from trainonce.plan.lines import ArmNumbers, Design, Where, averages, cuts, lines
+from trainonce.plan.measured import heldout_losses
 from trainonce.plan.multiplex import pack
+from trainonce.plan.parts import find_parts, mixture_of
 from trainonce.plan.plan import Job, Plan, Role
 from trainonce.plan.precision import planned
 from trainonce.plan.stacks import Known, arrange
 from trainonce.stream import smollm2
 from trainonce.stream.corpora import CorpusError
 from trainonce.stream.corpus import Corpus, Progress, prepare
+from trainonce.stream.parts import Parts
 from trainonce.stream.tokenizers import TokenizerError
 from trainonce.study.load import StudyDefinition, placebo
 from trainonce.study.problems import StudyError
@@ -58,9 +70,10 @@ def plan(
     recipe = study.recipe
     chosen = choose(study)
     corpus = _corpus(study, home, progress)
-    spec = _train_spec(study, corpus, recipe.seeds[0], home)
+    parts = find_parts(study, corpus)
+    spec = _train_spec(study, corpus, parts, recipe.seeds[0], home)
     plain = {seed: replace(spec, seed=seed) for seed in recipe.seeds}
-    design = _design(study, corpus, home, plain, chosen)
+    design = _design(study, corpus, parts, home, plain, chosen)
     drawn = _as_trained(lines(design), corpus, home, known)
     prices = Prices(recipe.steps, recipe.tokens, len(recipe.seeds))
     jobs = _jobs(design, corpus, drawn, prices, known)
@@ -87,6 +100,7 @@ def _asked(study: StudyDefinition) -> tuple[ItemQuestion | RunQuestion, ...]:
 def _design(
     study: StudyDefinition,
     corpus: Corpus,
+    parts: Parts | None,
     home: Path,
     plain: Mapping[int, TrainSpec],
     chosen: Mapping[str, Strategy],
@@ -112,7 +126,7 @@ def _design(
             pack(study, long.stream(corpus), together)
 
     def numbers(question: RunQuestion, recipes: Sequence[Recipe]) -> tuple[ArmNumbers, ...]:
-        return _numbers(study, question, recipes, corpus, home)
+        return _numbers(study, question, recipes, corpus, parts, home)
 
     return Design(
         study=study,
@@ -142,6 +156,7 @@ def _design(
             for question in about_runs
             if chosen[question.id] is Strategy.EMULATE and question.small
         },
+        parts=parts,
     )
 
 
@@ -173,6 +188,7 @@ def _numbers(
     question: RunQuestion,
     recipes: Sequence[Recipe],
     corpus: Corpus,
+    parts: Parts | None,
     home: Path,
 ) -> tuple[ArmNumbers, ...]:
     base = _model(study, study.recipe, home)
@@ -194,6 +210,7 @@ def _numbers(
                 objective=recipe.objective,
                 weight=own / size,
                 parameters=own,
+                mixture=mixture_of(recipe, parts),
             )
         )
     return tuple(found)
@@ -232,16 +249,6 @@ def _alone(line: Line, left: Mapping[str, object]) -> bool:
     return line.spec.fork is None and line.spec.key not in left
 
 
-_HELDOUT = {
-    Role.TRUNK: Role.HELDOUT,
-    Role.PLAIN: Role.CHECK,
-    Role.TUNING: Role.TUNING,
-    Role.ARM: Role.ANSWER,
-    Role.RUNG: Role.ANSWER,
-}
-"""What the held-out loss of a run is there for; of others it is not measured."""
-
-
 def _jobs(
     design: Design, corpus: Corpus, drawn: Mapping[Where, Line], prices: Prices, known: Known
 ) -> tuple[Job, ...]:
@@ -259,11 +266,9 @@ def _jobs(
         trunk = role is Role.TRUNK
         if role is Role.SMALL and line.spec.fork:
             large, small = drawn[Role.TRUNK, "", 0, seed], drawn[Role.SMALL, name, 0, seed]
-            jobs.append(emulated(large, line, small, corpus, prices))
-        elif role in _HELDOUT:
-            shown = _HELDOUT[role]
-            serves = () if role is Role.PLAIN else line.questions
-            jobs.append(heldout(line, corpus, shown, serves, prices))
+            jobs.append(emulated(large, line, small, corpus, prices, design.part_of(name)))
+        elif role is not Role.SMALL:
+            jobs += heldout_losses(design, role, line, corpus, prices)
         for question in inserting:
             own = (question.id, seed) in design.own
             measured = {
@@ -277,14 +282,14 @@ def _jobs(
                 found = design.packed(question.id, seed).stream.items[question.id]
                 treated = design.treated[question.id]
                 jobs.append(items(line, question, treated, found, check, prices))
+    for averaged in averages(design, drawn).values():
+        jobs.append(averaging(averaged, prices))
+        jobs += heldout_losses(design, Role.AVERAGE, averaged, corpus, prices)
     return once(jobs, [question.id for question in _asked(design.study)])
 
 
 def _one_run_a_question(
-    design: Design,
-    corpus: Corpus,
-    jobs: Sequence[Job],
-    prices: Prices,
+    design: Design, corpus: Corpus, jobs: Sequence[Job], prices: Prices
 ) -> float:
     """Each question with a base run of its own.
 
@@ -296,9 +301,10 @@ def _one_run_a_question(
     loss = sum(job.run_equivalents for job in jobs if job.role is Role.HELDOUT)
     null = sum(job.run_equivalents for job in answering if job.questions == (AA,))
     own = sum(job.run_equivalents for job in answering if asked.intersection(job.questions))
-    arms = apart(design)
-    whole = sum(prices.training(line.spec.train.steps, line.weight) for line in arms)
-    whole += sum(heldout(line, corpus, Role.ANSWER, (), prices).run_equivalents for line in arms)
+    sequence, seeds = design.study.recipe.data.sequence, len(design.plain)
+    arms = [arm for arms in design.arms.values() for arm in arms]
+    whole = seeds * sum(prices.training(arm.train.steps, arm.weight) for arm in arms)
+    whole += seeds * sum(heldout_cost(arm.weight, sequence, corpus, prices) for arm in arms)
     others = len(design.study.questions) - len(asked)
     return len(asked) * (1 + loss + null) + own + others * (1 + loss) + whole
 
@@ -346,7 +352,9 @@ def _treated(question: ItemQuestion) -> Treated:
     )
 
 
-def _train_spec(study: StudyDefinition, corpus: Corpus, seed: int, home: Path) -> TrainSpec:
+def _train_spec(
+    study: StudyDefinition, corpus: Corpus, parts: Parts | None, seed: int, home: Path
+) -> TrainSpec:
     recipe = study.recipe
     model = _model(study, recipe, home)
     runs = len(recipe.seeds) * (2 if study.plain else 1)
@@ -362,6 +370,7 @@ def _train_spec(study: StudyDefinition, corpus: Corpus, seed: int, home: Path) -
         attention=recipe.attention,
         processes=recipe.processes,
         recompute=recipe.recompute,
+        mixture=mixture_of(recipe, parts),
         objective=recipe.objective,
     )
 

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from trainonce.plan import average
 from trainonce.plan.extrapolate import rungs
 from trainonce.plan.jobs import Line, emulated_spec, heldout_spec
-from trainonce.plan.lines import Design, Where
+from trainonce.plan.lines import Design, Where, model_of
 from trainonce.plan.plan import PlannedArm, PlannedLadder, PlannedPoint, PlannedQuestion, Role
 from trainonce.plan.power import detectable_difference, detectable_effect
 from trainonce.study.questions import ItemQuestion, RunQuestion
 from trainonce.study.schema import Strategy
+from trainonce.tasks.specs import AverageSpec, TrainSpec
+
+_SHARED = {
+    Strategy.FORK: "up to where it leaves, an arm is the base run: it begins with that run's exact "
+    "state",
+    Strategy.AVERAGE: "up to where it leaves, an expert is the base run; a mixture's model is the "
+    "average of the experts' parameters by its shares, and is not trained",
+}
 
 
 def planned(
@@ -26,21 +35,29 @@ def planned(
 def _planned_runs(
     design: Design, drawn: Mapping[Where, Line], question: RunQuestion
 ) -> PlannedQuestion:
-    arms = [
-        PlannedArm(
-            label=arm.label, measured=_measured(design, drawn, Role.ARM, question.id, number)
-        )
-        for number, arm in enumerate(question.arms)
-    ]
-    shared = (
-        "up to where it leaves, an arm is the base run: it begins with that run's exact state"
-        if design.chosen[question.id] is Strategy.FORK
-        else "nothing but the base run, which is the trunk"
-    )
+    seeds, part = design.study.recipe.seeds, design.part(question)
+    strategy = design.chosen[question.id]
+
+    def measured(models: Iterable[TrainSpec | AverageSpec]) -> tuple[str, ...]:
+        return tuple(heldout_spec(model, part).key for model in models)
+
+    def planned_arm(number: int, label: str) -> PlannedArm:
+        models = [model_of(design, drawn, question, number, seed) for seed in seeds]
+        places = [(Role.REAL, question.id, number, seed) for seed in seeds]
+        real = measured(drawn[place].spec for place in places if place in drawn)
+        own = measured(models)
+        trained = strategy is Strategy.AVERAGE and isinstance(models[0], TrainSpec)
+        return PlannedArm(label=label, measured=own, real=own if trained else real)
+
+    arms = [planned_arm(number, arm.label) for number, arm in enumerate(question.arms)]
+    shared = _SHARED.get(strategy, "nothing but the base run, which is the trunk")
+    mixed = any(arm.recipe.mixture != design.study.recipe.mixture for arm in question.arms)
+    order = "number of sequences (of other parts)" if mixed else "order of data"
     assumptions = (
-        "arms have the weights at the start, the order of data and the insertions of the base "
-        "run of the same seed, and are compared with it seed by seed",
+        f"arms have the weights at the start, the {order} and the insertions of the base run "
+        "of the same seed, and are compared with it seed by seed",
         f"shared: {shared}",
+        *((average.ASSUMED,) if strategy is Strategy.AVERAGE else ()),
     )
     return _paired(design, drawn, question, arms, assumptions)
 
@@ -70,15 +87,24 @@ def _paired(
 
 
 def _base(design: Design, drawn: Mapping[Where, Line], question: RunQuestion) -> PlannedArm:
-    return PlannedArm(label=question.base, measured=_measured(design, drawn, Role.TRUNK, "", 0))
+    return PlannedArm(label=question.base, measured=_trunks(design, drawn, question))
 
 
-def _measured(
-    design: Design, drawn: Mapping[Where, Line], role: Role, name: str, number: int
+def _trunks(design: Design, drawn: Mapping[Where, Line], question: RunQuestion) -> tuple[str, ...]:
+    """The jobs that measure the base run, a seed each."""
+    seeds, part = design.study.recipe.seeds, design.part(question)
+    return tuple(heldout_spec(drawn[Role.TRUNK, "", 0, s].spec, part).key for s in seeds)
+
+
+def _rungs(
+    design: Design, drawn: Mapping[Where, Line], question: RunQuestion, number: int
 ) -> tuple[str, ...]:
-    """The jobs that measure a run, a seed each."""
-    found = (drawn[role, name, number, seed] for seed in design.study.recipe.seeds)
-    return tuple(heldout_spec(line.spec).key for line in found)
+    """The jobs that measure a rung, a seed each; the first one is the base run."""
+    if not number:
+        return _trunks(design, drawn, question)
+    seeds, part = design.study.recipe.seeds, design.part(question)
+    found = (drawn[Role.RUNG, question.id, number - 1, seed] for seed in seeds)
+    return tuple(heldout_spec(line.spec, part).key for line in found)
 
 
 def _planned_emulated(
@@ -90,7 +116,7 @@ def _planned_emulated(
     def steered(number: int, seed: int) -> str:
         tuned, untuned = drawn[Role.SMALL, name, number, seed], drawn[Role.SMALL, name, 0, seed]
         large = drawn[Role.TRUNK, "", 0, seed]
-        return emulated_spec(large, tuned, untuned).key
+        return emulated_spec(large, tuned, untuned, design.part(question)).key
 
     arms = [
         PlannedArm(label=arm.label, measured=tuple(steered(number, seed) for seed in seeds))
@@ -105,7 +131,7 @@ def _planned_emulated(
     )
     found = _paired(design, drawn, question, arms, assumptions)
     real = drawn[Role.TUNING, name, len(question.arms) + 1, seeds[0]]
-    return replace(found, tuning=heldout_spec(real.spec).key)
+    return replace(found, tuning=heldout_spec(real.spec, design.part(question)).key)
 
 
 def _planned_ladder(
@@ -119,9 +145,7 @@ def _planned_ladder(
             label=rung.label,
             parameters=size.parameters,
             tokens=rung.recipe.tokens,
-            measured=_measured(design, drawn, Role.RUNG, question.id, number - 1)
-            if number
-            else _measured(design, drawn, Role.TRUNK, "", 0),
+            measured=_rungs(design, drawn, question, number),
         )
         for number, (rung, size) in enumerate(zip(rungs(question, recipe), numbers, strict=True))
     ]

@@ -22,8 +22,10 @@ from trainonce.train.schedules import WarmupStableDecay
 
 _SECTIONS = ("optimizer", "schedule", "model", "objective")
 _NUMBERS = ("clip", "precision", "accumulate", "length")
+MIXTURE = "data.mixture"
 _REFUSED = {
-    "data": "arms read the same data as the base run, so that they are compared pair by pair",
+    "data": f"arms read the same data as the base run, but for `{MIXTURE}`, so that they are "
+    "compared pair by pair",
     "batch": "arms read the same sequences at the same steps as the base run, so that they are "
     "compared pair by pair, and with another batch they would not",
     "seeds": "every arm is run at each seed of the base run, and compared with it seed by seed",
@@ -82,7 +84,7 @@ def change_arms(
         except StudyError as error:
             problems += [found for found in error.problems if found not in problems]
             continue
-        label = ", ".join(f"{key} {_shown(value)}" for key, value in own.items())
+        label = ", ".join(_shown(key, value, recipe) for key, value in own.items())
         if recipe == base:
             right = "a value that the base run does not have: nothing would change"
             problems.append(document.problem(place, label, right))
@@ -162,13 +164,13 @@ def _refused(
 ) -> Iterator[Problem]:
     for key, value in change.items():
         section, _, below = key.partition(".")
-        known = (*_SECTIONS, *_NUMBERS)
-        if section in _REFUSED:
+        known = (*_SECTIONS, *_NUMBERS, MIXTURE)
+        if section in _REFUSED and key != MIXTURE:
             yield document.problem((*place, key), None, _REFUSED[section])
-        elif section not in known or (below and section not in _SECTIONS):
+        elif key != MIXTURE and (section not in known or (below and section not in _SECTIONS)):
             right = f"no key of the recipe that can be changed; {nearest(section, known)}"
             yield document.problem((*place, key), key, right)
-        elif isinstance(value, dict) and key != "model":
+        elif isinstance(value, dict) and key not in ("model", MIXTURE):
             inner = next(iter(value), "name")
             right = f"a value, or a list of values; write `{key}.{inner}: ...` for what is below it"
             yield document.problem((*place, key), value, right)
@@ -201,7 +203,7 @@ def _changed(
         elif section == "schedule" and below in ("", "name"):
             # a decay and a floor are of their own schedule, a warm-up is any schedule's
             raw[section] = {"name": value, **{k: before[k] for k in before if k == "warmup"}}
-        elif section in _SECTIONS:
+        elif section in _SECTIONS or key == MIXTURE:
             raw[section] = {**before, below or "name": value}
         else:
             raw[section] = value
@@ -234,7 +236,10 @@ def _responsible(details: ErrorDetails, own: dict[str, Any]) -> str | None:
     return next((key for key in own if key.split(".")[0] == place[0]), None) if place else None
 
 
-def _shown(value: Any) -> str:
+def _shown(key: str, value: Any, changed: Recipe) -> str:
+    if key == MIXTURE and changed.mixture:
+        whole = sum(count for _, count in changed.mixture)
+        return " + ".join(f"{100 * count / whole:.4g}% {name}" for name, count in changed.mixture)
     if isinstance(value, dict):
-        return ", ".join(f"{key} {inner}" for key, inner in value.items())
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        return f"{key} {', '.join(f'{name} {inner}' for name, inner in value.items())}"
+    return f"{key} {', '.join(map(str, value)) if isinstance(value, list) else value}"

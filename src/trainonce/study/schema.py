@@ -23,6 +23,8 @@ from trainonce.methods.registry import Method, methods
 from trainonce.models.decoder import SIZES, DecoderSettings
 from trainonce.sites import Family, SettingError, Site
 from trainonce.stream.corpora import looks_like_a_path
+from trainonce.stream.mixture import Counts, counts_of
+from trainonce.stream.parts import REST
 from trainonce.study.problems import nearest
 from trainonce.study.quantities import Every, EveryField, Length, LengthField, Share
 from trainonce.study.trackers import Tracker
@@ -96,6 +98,19 @@ class TokenizerKeys(_Strict):
     vocabulary: Annotated[int, Field(ge=257, le=1_000_000)] = 1024
 
 
+PartName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
+
+
+def _listed(value: Any) -> Any:
+    """One pattern stands for a list of it."""
+    return [value] if isinstance(value, str) else value
+
+
+Patterns = Annotated[
+    list[Annotated[str, Field(min_length=1)]], Field(min_length=1), BeforeValidator(_listed)
+]
+
+
 class DataKeys(_Strict):
     """``recipe.data``."""
 
@@ -104,6 +119,8 @@ class DataKeys(_Strict):
     sequence: Annotated[int, Field(ge=8, le=1_048_576)] = 128
     heldout: Share = 0.1
     attention: Literal["across", "within"] = "across"
+    parts: Annotated[dict[PartName, Patterns], Field(max_length=100)] = {}
+    mixture: dict[str, Share] | None = None
 
     @field_validator("heldout")
     @classmethod
@@ -111,6 +128,31 @@ class DataKeys(_Strict):
         if not 0 < share < 0.9:
             raise ValueError("a share above 0 and under 0.9: some documents must be held out")
         return share
+
+    @model_validator(mode="after")
+    def _mixed_of_its_parts(self) -> DataKeys:
+        if REST in self.parts:
+            message = f"another name than {REST!r}, which is all that matches no pattern"
+            raise SettingError("parts", message)
+        if self.mixture is None:
+            return self
+        if not self.parts:
+            message = "needs `recipe.data.parts`: a name and patterns for each part to mix"
+            raise SettingError("mixture", message)
+        known = (*self.parts, REST)
+        for name in self.mixture:
+            if name not in known:
+                raise SettingError("mixture", f"there is no part {name!r}; {nearest(name, known)}")
+        try:
+            counts_of(self.mixture)
+        except ValueError as error:
+            raise SettingError("mixture", str(error)) from None
+        return self
+
+    @property
+    def counts(self) -> Counts | None:
+        """What is read of which part; None for the corpus as a whole."""
+        return None if self.mixture is None else counts_of(self.mixture)
 
 
 class ModelKeys(_Strict):
@@ -379,6 +421,7 @@ class QuestionKeys(_Strict):
     small: Annotated[ModelKeys, _named("name")] | None = None
     how: Strategy | None = None
     forbidden: Annotated[list[Strategy], Field(alias="not")] = []
+    check: Annotated[int, Field(ge=0)] = 2
 
     @field_validator("at")
     @classmethod
