@@ -26,7 +26,7 @@ from trainonce.run.inspection import inspect
 from trainonce.run.verify import verify
 from trainonce.stream.corpus import Corpus
 from trainonce.tasks.language import shell
-from trainonce.tasks.specs import MeasureSpec, Model
+from trainonce.tasks.specs import MeasureSpec, StateSpec, TrainSpec
 from trainonce.train.state import load_weights
 
 STUDY = """\
@@ -68,7 +68,7 @@ def answers(found: Answers) -> dict[str, Answer]:
     return {answer.question: answer for answer in found.answers}
 
 
-def logits(spec: Model, tokens_BT: Tensor, home: Path) -> Tensor:
+def logits(spec: TrainSpec | StateSpec, tokens_BT: Tensor, home: Path) -> Tensor:
     model = shell(spec.trained, Corpus(home / "corpora" / spec.trained.corpus))
     load_weights(model, JobCache(home).weights_of(spec))
     with torch.no_grad():
@@ -101,7 +101,8 @@ def test_the_emulated_loss_is_that_of_the_moved_logits(finished: trainonce.Study
     start = int(corpus.blocks("heldout", 32)[0])  # of the first block that is measured
     block_T = corpus.split("heldout").tokens[start : start + 32].astype(np.int64)
     tokens_BT = torch.from_numpy(block_T)[None]
-    large, tuned, untuned = (logits(one, tokens_BT, finished.home) for one in job.spec.parents)
+    trained = [one for one in job.spec.parents if isinstance(one, TrainSpec)]
+    large, tuned, untuned = (logits(one, tokens_BT, finished.home) for one in trained)
     moved_BTV = large + tuned - untuned
     loss = F.cross_entropy(moved_BTV[0, :-1], tokens_BT[0, 1:])
     assert rows["value"][0] == pytest.approx(float(loss), rel=1e-5)

@@ -11,10 +11,14 @@ from trainonce.study.recipe import Recipe
 from trainonce.study.schema import Strategy
 
 _KNOWN = (
-    *(multiplex.offer, fork.offer, replicate.offer),
-    *(average.offer, extrapolate.offer, emulate.offer),
+    multiplex.offer,
+    fork.offer,
+    replicate.offer,
+    average.offer,
+    extrapolate.offer,
+    emulate.offer,
 )
-_UNASKED = (Refused.NOT_THERE, Refused.NO_LADDER, Refused.NO_SMALL)
+_UNASKED = (Refused.NO_LADDER, Refused.NO_SMALL)
 """Refusals of what nobody asked for: told to those who want that strategy only."""
 
 
@@ -42,13 +46,7 @@ def choose(study: StudyDefinition) -> dict[str, Strategy]:
 
 def offers(question: Question, recipe: Recipe) -> tuple[Offer | Refusal, ...]:
     """What every strategy says to ``question``."""
-    known = tuple(offer(question, recipe) for offer in _KNOWN)
-    others = set(Strategy) - {one.strategy for one in known}
-    return known + tuple(
-        Refusal(strategy=name, code=Refused.NOT_THERE, why="no question can be asked for it yet")
-        for name in Strategy
-        if name in others
-    )
+    return tuple(offer(question, recipe) for offer in _KNOWN)
 
 
 def _allowed(question: Question, offer: Offer) -> bool:

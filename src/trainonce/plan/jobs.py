@@ -285,7 +285,7 @@ def _reason(line: Line, known: Known) -> Reason:
     before = known(line.spec)
     if before is not None and before.key == line.spec.key:
         return Reason.REUSED
-    if line.role in (Role.PLAIN, Role.TUNING, Role.REAL):
+    if line.role in (Role.PLAIN, Role.REAL, Role.TUNING):
         return Reason.CHECK
     if line.strategy is Strategy.EXTRAPOLATE:
         return Reason.LADDER
@@ -299,7 +299,7 @@ def _reason(line: Line, known: Known) -> Reason:
 
 
 def _measured(role: Role, questions: Sequence[str]) -> Reason:
-    if role in (Role.CHECK, Role.TUNING, Role.REAL):
+    if role in (Role.CHECK, Role.REAL, Role.TUNING):
         return Reason.CHECK
     return Reason.SHARED if len(set(questions) - {AA}) > 1 else Reason.NEW
 

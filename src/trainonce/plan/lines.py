@@ -85,12 +85,6 @@ class Design:
             return None
         return PartOf(parts=self.parts.fingerprint, name=question.part)
 
-    def part_of(self, name: str) -> PartOf | None:
-        """The same by the id of a question."""
-        asked = (q for q in self.study.questions if q.id == name and isinstance(q, RunQuestion))
-        question = next(asked, None)
-        return self.part(question) if question else None
-
     def packed(self, question: str, seed: int) -> Trunk:
         """What the run with the items of ``question`` reads."""
         return self.own.get((question, seed)) or self.trunks[seed]
@@ -177,8 +171,9 @@ def averages(design: Design, found: Mapping[Where, Line]) -> dict[Where, Average
     """The averages that stand for arms, by the arm's place."""
     merged: dict[Where, Averaged] = {}
     for question in design.study.questions:
-        averaged = design.chosen.get(question.id) is Strategy.AVERAGE
-        if isinstance(question, RunQuestion) and averaged:
+        if design.chosen.get(question.id) is not Strategy.AVERAGE:
+            continue
+        if isinstance(question, RunQuestion):
             for number, arm in enumerate(question.arms):
                 for seed in design.study.recipe.seeds:
                     model = model_of(design, found, question, number, seed)
@@ -208,37 +203,23 @@ def model_of(
 
 
 def _runs(design: Design, question: RunQuestion, trunk: TrainSpec) -> dict[Where, Line]:
-    """The runs of a question at the seed of ``trunk``."""
+    """The runs that answer a question beside the trunk of one seed."""
     strategy = design.chosen[question.id]
-    arms = tuple(_run(trunk, own) for own in design.arms[question.id])
     if strategy is Strategy.AVERAGE:
-        return _experts(design, question, trunk, arms)
+        return _experts(design, question, trunk)
     if strategy is Strategy.EXTRAPOLATE:
         drawn = _ladder(design, question, trunk)
     elif strategy is Strategy.EMULATE:
         drawn = _emulated(design, question, trunk)
     else:
-        drawn = _arms(design, question, trunk, arms, strategy)
+        drawn = _arms(design, question, trunk, strategy)
     return {(line.role, question.id, n, trunk.seed): line for n, line in enumerate(drawn)}
 
 
-def _run(base: TrainSpec, own: ArmNumbers) -> TrainSpec:
-    """``base`` with what an arm has of its own."""
-    return replace(
-        base,
-        train=own.train,
-        model=own.model,
-        model_files=own.model_files,
-        objective=own.objective,
-        mixture=own.mixture,
-    )
-
-
-def _experts(
-    design: Design, question: RunQuestion, trunk: TrainSpec, arms: tuple[TrainSpec, ...]
-) -> dict[Where, Line]:
+def _experts(design: Design, question: RunQuestion, trunk: TrainSpec) -> dict[Where, Line]:
     """An expert for each part, and the mixtures that are trained for real."""
     since, seed = question.arms[0].since, trunk.seed
+    arms = tuple(_run(trunk, own) for own in design.arms[question.id])
     weight = design.arms[question.id][0].weight
     found: dict[Where, Line] = {}
     for number, part in enumerate(average.parts_read(question)):
@@ -323,20 +304,28 @@ def _emulated(design: Design, question: RunQuestion, trunk: TrainSpec) -> list[L
     ]
     if seed != design.study.recipe.seeds[0]:
         return found
-    alone = tuple(_run(trunk, own) for own in design.arms[question.id])
-    real = _arms(design, question, trunk, alone, Strategy.FORK)[-1]
+    real = _arms(design, question, trunk, Strategy.FORK)[-1]
     about = f"{real.about}, to test what is emulated"
     return [*found, replace(real, role=Role.TUNING, about=about)]
 
 
+def _run(base: TrainSpec, own: ArmNumbers) -> TrainSpec:
+    """``base`` with what an arm has of its own."""
+    return replace(
+        base,
+        train=own.train,
+        model=own.model,
+        model_files=own.model_files,
+        objective=own.objective,
+        mixture=own.mixture,
+    )
+
+
 def _arms(
-    design: Design,
-    question: RunQuestion,
-    trunk: TrainSpec,
-    runs: tuple[TrainSpec, ...],
-    strategy: Strategy,
+    design: Design, question: RunQuestion, trunk: TrainSpec, strategy: Strategy
 ) -> list[Line]:
     numbers = design.arms[question.id]
+    runs = tuple(_run(trunk, own) for own in numbers)
     if strategy is Strategy.FORK:
         runs = fork.arms(question, trunk, runs)
     return [

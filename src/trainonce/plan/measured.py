@@ -14,7 +14,7 @@ def heldout_losses(
     design: Design, role: Role, line: Line | Averaged, corpus: Corpus, prices: Prices
 ) -> list[Job]:
     """The held-out losses that are wanted of a run or an average of this role."""
-    if role is Role.OWN:
+    if role in (Role.OWN, Role.SMALL):
         return []
     if role is Role.PLAIN:
         return [heldout(line, corpus, Role.CHECK, (), prices)]

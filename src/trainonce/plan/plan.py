@@ -24,12 +24,12 @@ class Role(StrEnum):
     PLAIN = "plain"
     ARM = "arm"
     OWN = "own"
-    RUNG = "rung"
-    SMALL = "small"
-    TUNING = "tuning"
     EXPERT = "expert"
     AVERAGE = "average"
     REAL = "real"
+    RUNG = "rung"
+    SMALL = "small"
+    TUNING = "tuning"
     STATE = "state"
     ANSWER = "answer"
     CHECK = "check"
@@ -100,7 +100,7 @@ class Job:
     @property
     def is_check(self) -> bool:
         """Whether it tests the sharing rather than answer a question."""
-        return self.role in (Role.PLAIN, Role.CHECK, Role.TUNING, Role.REAL)
+        return self.role in (Role.PLAIN, Role.CHECK, Role.REAL, Role.TUNING)
 
 
 @dataclass(frozen=True, kw_only=True)

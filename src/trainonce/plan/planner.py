@@ -255,6 +255,7 @@ def _jobs(
     """Each run's jobs after those of the runs that it leaves."""
     left = cuts(drawn)
     inserting = [q for q in _asked(design.study) if isinstance(q, ItemQuestion)]
+    about_runs = {q.id: q for q in design.study.questions if isinstance(q, RunQuestion)}
     runs = {line.spec.key: line.spec for line in drawn.values()}
     stacks = Counter(run.stack for run in runs.values())
     jobs: list[Job] = []
@@ -264,11 +265,11 @@ def _jobs(
         if not line.ends:
             continue
         trunk = role is Role.TRUNK
+        jobs += heldout_losses(design, role, line, corpus, prices)
         if role is Role.SMALL and line.spec.fork:
             large, small = drawn[Role.TRUNK, "", 0, seed], drawn[Role.SMALL, name, 0, seed]
-            jobs.append(emulated(large, line, small, corpus, prices, design.part_of(name)))
-        elif role is not Role.SMALL:
-            jobs += heldout_losses(design, role, line, corpus, prices)
+            part = design.part(about_runs[name])
+            jobs.append(emulated(large, line, small, corpus, prices, part))
         for question in inserting:
             own = (question.id, seed) in design.own
             measured = {

@@ -87,24 +87,21 @@ def _paired(
 
 
 def _base(design: Design, drawn: Mapping[Where, Line], question: RunQuestion) -> PlannedArm:
-    return PlannedArm(label=question.base, measured=_trunks(design, drawn, question))
+    measured = _measured(design, drawn, question, Role.TRUNK, "", 0)
+    return PlannedArm(label=question.base, measured=measured)
 
 
-def _trunks(design: Design, drawn: Mapping[Where, Line], question: RunQuestion) -> tuple[str, ...]:
-    """The jobs that measure the base run, a seed each."""
-    seeds, part = design.study.recipe.seeds, design.part(question)
-    return tuple(heldout_spec(drawn[Role.TRUNK, "", 0, s].spec, part).key for s in seeds)
-
-
-def _rungs(
-    design: Design, drawn: Mapping[Where, Line], question: RunQuestion, number: int
+def _measured(
+    design: Design,
+    drawn: Mapping[Where, Line],
+    question: RunQuestion,
+    role: Role,
+    name: str,
+    number: int,
 ) -> tuple[str, ...]:
-    """The jobs that measure a rung, a seed each; the first one is the base run."""
-    if not number:
-        return _trunks(design, drawn, question)
-    seeds, part = design.study.recipe.seeds, design.part(question)
-    found = (drawn[Role.RUNG, question.id, number - 1, seed] for seed in seeds)
-    return tuple(heldout_spec(line.spec, part).key for line in found)
+    """The jobs that measure a run for ``question``, a seed each."""
+    found = (drawn[role, name, number, seed] for seed in design.study.recipe.seeds)
+    return tuple(heldout_spec(line.spec, design.part(question)).key for line in found)
 
 
 def _planned_emulated(
@@ -145,7 +142,9 @@ def _planned_ladder(
             label=rung.label,
             parameters=size.parameters,
             tokens=rung.recipe.tokens,
-            measured=_rungs(design, drawn, question, number),
+            measured=_measured(design, drawn, question, Role.RUNG, question.id, number - 1)
+            if number
+            else _measured(design, drawn, question, Role.TRUNK, "", 0),
         )
         for number, (rung, size) in enumerate(zip(rungs(question, recipe), numbers, strict=True))
     ]

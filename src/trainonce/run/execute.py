@@ -224,17 +224,17 @@ def _measure(spec: MeasureSpec, cache: JobCache, stop: Callable[[], bool]) -> No
     cache.finish_measuring(spec, rows, _facts(start))
 
 
-def _loaded(spec: Model, corpus: Corpus, cache: JobCache) -> nn.Module:
-    model = shell(spec.trained, corpus)
-    load_weights(model, cache.weights_of(spec))
-    return model
-
-
 def _average(spec: AverageSpec, cache: JobCache) -> None:
     start = time.monotonic()
     torch.set_num_threads(spec.trained.threads)
     model = run_averaging(spec, _corpus(spec.trained, cache), cache.weights_of)
     cache.finish_average(spec, weights(model), _facts(start))
+
+
+def _loaded(spec: Model, corpus: Corpus, cache: JobCache) -> nn.Module:
+    model = shell(spec.trained, corpus)
+    load_weights(model, cache.weights_of(spec))
+    return model
 
 
 def _corpus(spec: TrainSpec, cache: JobCache) -> Corpus:

@@ -241,5 +241,6 @@ def _shown(key: str, value: Any, changed: Recipe) -> str:
         whole = sum(count for _, count in changed.mixture)
         return " + ".join(f"{100 * count / whole:.4g}% {name}" for name, count in changed.mixture)
     if isinstance(value, dict):
-        return f"{key} {', '.join(f'{name} {inner}' for name, inner in value.items())}"
+        told = ", ".join(f"{name} {inner}" for name, inner in value.items())
+        return f"{key} {told}"
     return f"{key} {', '.join(map(str, value)) if isinstance(value, list) else value}"

@@ -171,13 +171,13 @@ def _misplaced(document: Document, place: Place, keys: QuestionKeys) -> Iterator
             "; items are inserted late with `window: [50%, 100%]`" if items else ""
         )
         yield document.problem((*place, "at"), None, right)
+    if "check" in given and MIXTURE not in (keys.treatment.change or {}):
+        right = f"belongs to questions about mixtures (`treatment: {{change: {{{MIXTURE}: ...}}}}`)"
+        yield document.problem((*place, "check"), None, right)
     for name in ("ladder", "small"):
         if name in given and keys.treatment.change is None:
             right = "belongs to `treatment: {change: ...}`"
             yield document.problem((*place, name), None, right)
-    if "check" in given and MIXTURE not in (keys.treatment.change or {}):
-        right = f"belongs to questions about mixtures (`treatment: {{change: {{{MIXTURE}: ...}}}}`)"
-        yield document.problem((*place, "check"), None, right)
     if not items:
         for name in keys.treatment.model_extra or {}:
             right = "treatment has no such key beside change and lengths"
@@ -242,10 +242,10 @@ def _run_question(
         base="the whole length" if change is None else "the base run",
         arms=arms,
         late=keys.at > 0,
-        ladder=ladder,
-        small=small_arm(document, keys.small, recipe) if keys.small else None,
         part=parts.get(outcome),
         check=keys.check,
+        ladder=ladder,
+        small=small_arm(document, keys.small, recipe) if keys.small else None,
     )
 
 

@@ -33,10 +33,10 @@ _LATER: Mapping[str, Any] = {
     "processes": None,
     "recompute": False,
     "compiled": False,
-    "steered": None,
     "mixture": None,
     "part": None,
     "average": None,
+    "steered": None,
     "objective": None,
 }
 """Fields that came later, with what all runs did before: left out of a key where they say that."""
@@ -233,23 +233,6 @@ class StateSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Steered:
-    """How a model is steered while it is measured: by what tuning did to a small one.
-
-    Attributes:
-        tuned: the small model after it was tuned.
-        untuned: the same without.
-        alpha: strength, see `trainonce.methods.inference.steering.proxy_tuning`.
-        version: of the method.
-    """
-
-    tuned: TrainSpec
-    untuned: TrainSpec
-    alpha: float = 1.0
-    version: int = field(default_factory=lambda: methods()[STEERING].version)
-
-
-@dataclass(frozen=True, kw_only=True)
 class AverageSpec:
     """The weighted average of the parameters that runs of one seed end with.
 
@@ -296,6 +279,23 @@ class PartOf:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Steered:
+    """How a model is steered while it is measured: by what tuning did to a small one.
+
+    Attributes:
+        tuned: the small model after it was tuned.
+        untuned: the same without.
+        alpha: strength, see `trainonce.methods.inference.steering.proxy_tuning`.
+        version: of the method.
+    """
+
+    tuned: TrainSpec
+    untuned: TrainSpec
+    alpha: float = 1.0
+    version: int = field(default_factory=lambda: methods()[STEERING].version)
+
+
+@dataclass(frozen=True, kw_only=True)
 class MeasureSpec:
     """All that determines the measurements of one probe on one trained model.
 
@@ -305,11 +305,11 @@ class MeasureSpec:
         version: its version.
         treated: whose items are measured; None for a probe of the model as a whole.
         step: after how many steps of the run; None for its end.
-        steered: what steers the model; None for the model as it is. Left out of the key then.
         part: the part of the held-out documents that it reads; all of them when None. Left out of
             the key then.
         average: the average that is measured in place of ``trained``, which is a run of its shape.
             Left out of the key when None.
+        steered: what steers the model; None for the model as it is. Left out of the key then.
     """
 
     kind: Literal["measure"] = "measure"
@@ -318,9 +318,9 @@ class MeasureSpec:
     version: int
     treated: Treated | None = None
     step: int | None = None
-    steered: Steered | None = None
     part: PartOf | None = None
     average: AverageSpec | None = None
+    steered: Steered | None = None
 
     def __post_init__(self) -> None:
         """Refuse an average of other runs."""
