@@ -110,17 +110,6 @@ def lines(design: Design) -> dict[Where, Line]:
     return found
 
 
-def apart(design: Design) -> list[Line]:
-    """All arms as runs, whatever answers for them in the plan."""
-    return [
-        line
-        for seed in design.study.recipe.seeds
-        for question in design.study.questions
-        if isinstance(question, RunQuestion)
-        for line in _arms(design, question, _trunk(design, seed).spec, Strategy.REPLICATE)
-    ]
-
-
 def cuts(found: Mapping[Where, Line]) -> dict[str, dict[int, tuple[str, ...]]]:
     """Where runs are left: by the key of the run and the step, the questions whose runs leave."""
     left: dict[str, dict[int, tuple[str, ...]]] = {}
