@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from trainonce.methods.registry import methods, probe_of
 from trainonce.plan.plan import Job, Reason, Role
 from trainonce.plan.stacks import Known
-from trainonce.sites import Choice, Completion, Item
+from trainonce.sites import Choice, Completion, Contrast, Item, Prefixes, Text
 from trainonce.stream.corpus import Corpus
 from trainonce.study.questions import ItemQuestion
 from trainonce.study.schema import AA, Strategy
@@ -202,10 +202,16 @@ def _measured(role: Role, questions: Sequence[str]) -> Reason:
 
 
 def _test_tokens(item: Item) -> int:
-    """Tokens that a probe of ``item`` reads."""
-    test = item.test
-    if isinstance(test, Completion):
-        return len(test.prompt) + len(test.target)
-    if isinstance(test, Choice):
-        return sum(len(test.prompt) + len(option) for option in test.options)
-    return sum(len(c.prompt) + len(c.target) for c in (*test.treated, *test.plain))
+    """Tokens that a model must read to measure ``item``."""
+    match item.test:
+        case Choice(prompt, options):
+            return sum(len(prompt) + len(option) for option in options)
+        case Completion():
+            read = (item.test,)
+        case Contrast(treated, plain):
+            read = (*treated, *plain)
+        case Prefixes(completions):
+            read = completions
+        case Text(prompt, tokens):
+            return len(prompt) + len(tokens)
+    return sum(len(one.prompt) + len(one.target) for one in read)

@@ -60,9 +60,15 @@ class ItemQuestion(_Asked):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The treatment's settings as plain JSON data."""
+        """The treatment's settings as plain JSON data, without later ones that change nothing."""
         adapter: TypeAdapter[Any] = TypeAdapter(self.method.cls)
-        return dict(adapter.dump_python(self.treatment, mode="json"))
+        known = self.method.settings
+        return {
+            name: value
+            for name, value in adapter.dump_python(self.treatment, mode="json").items()
+            if not known[name].metadata.get("later")
+            or getattr(self.treatment, name) != known[name].default
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
