@@ -18,6 +18,7 @@ from trainonce.analysis.answers import (
     LeftOut,
     OutcomeAnswer,
 )
+from trainonce.analysis.detection import Detection, detection
 from trainonce.analysis.effects import Estimate, Sample, effect, holm, mean, trend
 from trainonce.analysis.runs import Arm, compared, spread
 from trainonce.analysis.verdicts import FEWEST, FEWEST_RUNS, Verdict, verdict
@@ -129,6 +130,17 @@ def _about_items(
         kinds=_groups(rows[Role.ANSWER], planned, "kind"),
         seeds=_groups(rows[Role.ANSWER], planned, "seed"),
         plain=_outcome(rows[Role.CHECK], planned, decided) if len(on_plain) else None,
+        detections=_detections(rows[Role.ANSWER], question),
+    )
+
+
+def _detections(rows: pl.DataFrame, question: ItemQuestion) -> tuple[Detection, ...]:
+    """How well each outcome that is a score of membership tells members."""
+    own = rows.filter(pl.col("question") == question.id)
+    return tuple(
+        detection(one.name, _sample(own.filter(pl.col("outcome") == one.name), one), one.direction)
+        for one in probe_of(question.method).outcomes
+        if one.detects
     )
 
 
