@@ -33,7 +33,8 @@ questions:
       {{method: contamination, doses: [0, 9], items: 8, windows: 4, prompt: 4, answer: 2}}}}
   - {{id: arithmetic, lane: 1, treatment:
       {{method: arithmetic, doses: [0, 6], operations: 1, beyond: 2, families: 2}}}}
-  - {{id: membership, lane: 2, treatment: {{method: passages, doses: [0, 30], items: 12, tokens: 10}}}}
+  - {{id: membership, lane: 2, treatment:
+      {{method: passages, doses: [0, 30], items: 12, tokens: 10}}}}
   - {{id: iid, outcome: loss, expect: change, treatment:
       {{method: iid_replacement, doses: [0, 1], items: 10, tokens: 10}}}}
   - {{id: poisoning, lane: 3, treatment:

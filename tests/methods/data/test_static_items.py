@@ -13,6 +13,7 @@ import pytest
 
 from trainonce.methods.data import (
     Arithmetic,
+    Biographies,
     Canaries,
     Contamination,
     IidReplacement,
@@ -21,6 +22,7 @@ from trainonce.methods.data import (
     Verbatim,
 )
 from trainonce.methods.data.insertion.arithmetic import Family
+from trainonce.methods.data.insertion.biographies import FACTS
 from trainonce.methods.data.insertion.user_items import ItemsError
 from trainonce.methods.data.insertion.verbatim import PARTS
 from trainonce.sites import Choice, Completion, Contrast, Item, Prefixes, SettingError, Text
@@ -184,6 +186,30 @@ def test_training_problems_have_no_more_operations_than_they_may(stream: TokenSt
         assert not any(words & others for other, others in own.items() if other != name)
 
 
+def test_a_biography_states_every_fact_and_the_test_has_other_words(stream: TokenStream) -> None:
+    treatment = Biographies(doses=(0, 3), people=2, facts=("work", "city"))
+    _, items = inserted(stream, treatment)
+    decode = stream.corpus.tokenizer.decode
+    for item in items:
+        assert isinstance(item.test, Choice)
+        wording = item.kind.split(", ")[1]
+        assert len(item.documents) == (1 if wording == "verbatim" else 4)
+        right = decode(item.test.options[item.test.answer])
+        name = decode(item.documents[0]).split()[0]
+        question = decode(item.test.prompt[1:])
+        assert name in question
+        for document in item.documents:
+            text = decode(document)
+            assert text.startswith(name)
+            assert right in text
+            assert question not in text
+            for values in (FACTS[one][2] for one in ("work", "city")):  # type: ignore[index]
+                assert sum(value in text for value in values) == 1
+    assert {item.kind for item in items} == {
+        f"{fact}, {wording}" for fact in treatment.facts for wording in treatment.wordings
+    }
+
+
 def test_a_triggers_documents_repeat_the_prompt_and_tests_have_new_ones(
     stream: TokenStream,
 ) -> None:
@@ -230,6 +256,8 @@ def test_fresh_draws_are_read_once_and_what_is_measured_never(stream: TokenStrea
         (lambda: Arithmetic(beyond=7), "beyond"),
         (lambda: Arithmetic(words=1), "words"),
         (lambda: Arithmetic(words=7), "words"),
+        (lambda: Biographies(facts=()), "facts"),
+        (lambda: Biographies(wordings=("verbatim", "verbatim")), "wordings"),
         (lambda: IidReplacement(tokens=1), "tokens"),
         (lambda: PromptExtraction(tests=0), "tests"),
     ],
