@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from trainonce.models.decoder import DecoderSettings
+from trainonce.models.decoder import SIZES, DecoderSettings
 from trainonce.study.load import load, placebo
 from trainonce.study.problems import StudyError
 from trainonce.study.questions import ItemQuestion
@@ -68,6 +68,13 @@ BROKEN: dict[str, tuple[str, str, int, str, str]] = {
         10,
         "recipe.length",
         "a length with its unit, such as '2000 steps' or '1.6M tokens'",
+    ),
+    "a model's own numbers": (
+        "model: nano",
+        "model: {name: gpt2, layers: 3}",
+        6,
+        "recipe.model.layers",
+        "nano, micro, mini, small, base can have other numbers; 'gpt2' is what it is",
     ),
     "unknown method": (
         "method: memorization",
@@ -329,6 +336,22 @@ def test_a_file_that_is_no_mapping(tmp_path: Path) -> None:
 
 def test_the_placebo_expects_either_direction() -> None:
     assert placebo().direction == 0
+
+
+@pytest.mark.parametrize(
+    ("written", "model"),
+    [
+        ("{name: nano, layers: 3}", replace(SIZES["nano"], layers=3)),
+        ("{name: nano, tied: false}", replace(SIZES["nano"], tied=False)),
+        ("{name: nano, layers: 2}", "nano"),
+    ],
+)
+def test_numbers_beside_a_size_replace_its_own(
+    tmp_path: Path, written: str, model: str | DecoderSettings
+) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text(GOOD.replace("model: nano", f"model: {written}"))
+    assert load(file).recipe.model == model
 
 
 @pytest.mark.parametrize("name", TEMPLATES)

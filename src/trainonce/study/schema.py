@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from trainonce.models.decoder import DecoderSettings
+from trainonce.models.decoder import SIZES, DecoderSettings
 from trainonce.sites import SettingError
 from trainonce.stream.corpora import looks_like_a_path
 from trainonce.study.quantities import Every, EveryField, Length, LengthField, Share
@@ -102,7 +103,10 @@ class DataKeys(_Strict):
 
 
 class ModelKeys(_Strict):
-    """``recipe.model``: a size or Hugging Face ``name``, or the numbers of a decoder."""
+    """``recipe.model``: a size or Hugging Face ``name``, or the numbers of a decoder.
+
+    Numbers beside a size's name are that size's but for these.
+    """
 
     name: str | None = None
     width: Annotated[int, Field(ge=8)] | None = None
@@ -115,17 +119,26 @@ class ModelKeys(_Strict):
 
     @model_validator(mode="after")
     def _name_or_numbers(self) -> ModelKeys:
-        numbers = (self.width, self.layers, self.heads)
-        if (self.name is None) == any(number is None for number in numbers):
-            raise ValueError("either a name, or width, layers and heads")
+        if self.name is None and None in (self.width, self.layers, self.heads):
+            raise ValueError("a name, or width, layers and heads")
+        if self.name is not None and self.name not in SIZES and self._numbers:
+            told = f"{', '.join(SIZES)} can have other numbers; {self.name!r} is what it is"
+            raise SettingError(next(iter(self._numbers)), told)
         self.resolved()
         return self
 
+    @property
+    def _numbers(self) -> dict[str, Any]:
+        return self.model_dump(exclude={"name"}, exclude_unset=True)
+
     def resolved(self) -> str | DecoderSettings:
         """The name, or the decoder's settings."""
-        if self.name is not None:
+        if self.name is None:
+            return DecoderSettings(**self._numbers)
+        if not self._numbers:
             return self.name
-        return DecoderSettings(**self.model_dump(exclude={"name"}))
+        settings = replace(SIZES[self.name], **self._numbers)
+        return self.name if settings == SIZES[self.name] else settings
 
 
 class OptimizerKeys(_Strict):
