@@ -14,18 +14,15 @@ from trainonce.methods.registry import method
 from trainonce.sites import Choice, Item, SettingError, Site
 from trainonce.stream.stream import TokenStream
 
-_LARGEST = 9  # numbers are digits, so that the answer is a choice among ten
 _STEPS = tuple(step for step in range(-3, 4) if step)
 
-_SHOWN = (
+WORDINGS = (
+    "{start} {acts} is {end}",
     "{start} beads, {acts}: {end}",
     "From {start} by {acts} to {end}",
-    "{start} then {acts} is {end}",
     "With {start}, {acts} gives {end}",
 )
-"""Wordings of training problems."""
-_ASKED = "Count {start}. After {acts} it is"
-"""The wording of test problems, which is never shown."""
+"""How problems are told. The first one is also how they are asked, up to the result."""
 
 
 @dataclass(frozen=True)
@@ -35,17 +32,19 @@ class Family:
     Attributes:
         words: an invented word for each operation.
         steps: what each operation adds to the number so far.
+        largest: number that a problem may come to; the smallest is 0.
     """
 
     words: tuple[str, ...]
     steps: tuple[int, ...]
+    largest: int
 
     def problems(self, operations: int) -> Iterator[tuple[int, tuple[str, ...], int]]:
-        """Start, words and result of each problem of so many operations that stays with digits."""
+        """Start, words and result of each problem of so many operations that stays in range."""
         for acts in product(range(len(self.words)), repeat=operations):
-            for start in range(_LARGEST + 1):
+            for start in range(self.largest + 1):
                 results = start + np.cumsum([self.steps[act] for act in acts])
-                if results.min() >= 0 and results.max() <= _LARGEST:
+                if results.min() >= 0 and results.max() <= self.largest:
                     yield start, tuple(self.words[act] for act in acts), int(results[-1])
 
 
@@ -57,10 +56,10 @@ class Arithmetic:
     What is randomized is the family: problems whose operations have invented words of their own,
     such as "zobira" for adding 2, so that no other family's problems teach them. Its dose is how
     many training problems of it the run reads, of 1 to ``operations`` operations in turn. Its kind
-    is the number of operations of the one problem that it is tested with, in a wording that is
-    never shown: up to ``operations`` (the sum itself may have been a training problem), and
-    beyond, up to ``beyond``, of which no problem of any family is ever inserted. So a kind's effect
-    is what a family's own problems add to what all families together taught.
+    is the number of operations of the one problem that it is tested with. Up to ``operations`` that
+    problem may have been a training problem too, so that recall is enough; beyond, up to
+    ``beyond``, no problem of any family is ever inserted, and operations must be put together. A
+    kind's effect is what a family's own problems add to what all families together taught.
 
     Attributes:
         doses: training problems of a family; each family gets one number at random.
@@ -68,6 +67,8 @@ class Arithmetic:
         beyond: the most operations of a test problem.
         families: families a dose and kind.
         words: operations that a family has words for.
+        largest: the largest number; as many answers to choose from, and 0.
+        wordings: ways in which training problems are told, at most 4.
     """
 
     doses: tuple[int, ...] = (0, 8, 32, 96)
@@ -75,12 +76,16 @@ class Arithmetic:
     beyond: int = 4
     families: int = 4
     words: int = 2
+    largest: int = 5
+    wordings: int = 1
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot be used."""
         check_doses(self.doses)
         check_at_least(1, operations=self.operations, families=self.families)
+        check_at_least(1, wordings=self.wordings)
         check_at_least(2, words=self.words)
+        check_at_least(4, largest=self.largest)
         if self.beyond < self.operations:
             raise SettingError(
                 "beyond", f"must be at least the {self.operations} operations of training problems"
@@ -89,6 +94,8 @@ class Arithmetic:
             raise SettingError("beyond", f"must be at most 6, not {self.beyond}")
         if self.words > len(_STEPS):
             raise SettingError("words", f"must be at most {len(_STEPS)}, not {self.words}")
+        if self.wordings > len(WORDINGS):
+            raise SettingError("wordings", f"must be at most {len(WORDINGS)}, not {self.wordings}")
 
     @property
     def longest(self) -> None:
@@ -106,7 +113,7 @@ class Arithmetic:
             doses = assign(stream, kind, count, self.doses)
             for index, dose in enumerate(doses):
                 words = tuple(next(invented).lower() for _ in range(self.words))
-                family = Family(words, _steps(random, self.words))
+                family = Family(words, _steps(random, self.words), self.largest)
                 items.append(
                     Item(
                         name=f"{asked}-{index:03d}",
@@ -127,13 +134,13 @@ class Arithmetic:
         for number in range(max(self.doses)):
             problems = known[number % self.operations]
             start, acts, end = problems[random.integers(len(problems))]
-            wording = _SHOWN[random.integers(len(_SHOWN))]
+            wording = WORDINGS[random.integers(self.wordings)]
             texts.append(wording.format(start=start, acts=" ".join(acts), end=end))
         return tuple(tuple(text) for text in stream.corpus.tokenizer.encode_batch(texts))
 
 
 def _steps(random: np.random.Generator, count: int) -> tuple[int, ...]:
-    """Different steps, up and down, so that any number of them can stay with digits."""
+    """Different steps, up and down, so that any number of them can stay in range."""
     while True:
         steps = tuple(int(step) for step in random.choice(_STEPS, count, replace=False))
         if min(steps) < 0 < max(steps):
@@ -146,9 +153,9 @@ def _test(
     tokenizer = stream.corpus.tokenizer
     problems = list(family.problems(operations))
     start, acts, end = problems[random.integers(len(problems))]
-    prompt = tokenizer.encode(_ASKED.format(start=start, acts=" ".join(acts)))
+    told = WORDINGS[0].removesuffix(" {end}").format(start=start, acts=" ".join(acts))
     return Choice(
-        prompt=(tokenizer.end_of_text, *prompt),
-        options=tuple(tuple(tokenizer.encode(f" {digit}")) for digit in range(_LARGEST + 1)),
+        prompt=(tokenizer.end_of_text, *tokenizer.encode(told)),
+        options=tuple(tuple(tokenizer.encode(f" {digit}")) for digit in range(family.largest + 1)),
         answer=end,
     )
