@@ -206,12 +206,15 @@ def _test_tokens(item: Item) -> int:
     match item.test:
         case Choice(prompt, options):
             return sum(len(prompt) + len(option) for option in options)
-        case Completion():
-            read = (item.test,)
         case Contrast(treated, plain):
-            read = (*treated, *plain)
+            return _read(*treated, *plain)
         case Prefixes(completions):
-            read = completions
+            return _read(*completions)
         case Text(prompt, tokens):
             return len(prompt) + len(tokens)
-    return sum(len(one.prompt) + len(one.target) for one in read)
+        case completion:
+            return _read(completion)
+
+
+def _read(*completions: Completion) -> int:
+    return sum(len(one.prompt) + len(one.target) for one in completions)

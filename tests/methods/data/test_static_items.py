@@ -201,7 +201,7 @@ def test_a_biography_states_every_fact_and_the_test_has_other_words(stream: Toke
             assert text.startswith(name)
             assert right in text
             assert question not in text
-            for values in (FACTS[one][2] for one in ("work", "city")):  # type: ignore[index]
+            for values in (FACTS[one][2] for one in ("work", "city")):
                 assert sum(value in text for value in values) == 1
     assert {item.kind for item in items} == {
         f"{fact}, {wording}" for fact in treatment.facts for wording in treatment.wordings
