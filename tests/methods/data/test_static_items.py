@@ -127,7 +127,7 @@ def test_all_copies_of_an_item_are_read_in_its_window(stream: TokenStream, windo
 
 
 def test_windows_are_shares_of_the_questions_own_window(stream: TokenStream) -> None:
-    treatment = Passages(doses=(0, 3), items=3, tokens=8, windows=2)
+    treatment = Passages(doses=(0, 3), items=4, tokens=8, windows=2)
     keyed = stream.keyed("q", window=(0.5, 1.0))
     result = treatment(keyed)
     found = copies(result, result.items["q"])

@@ -24,7 +24,7 @@ class Passages:
 
     Attributes:
         doses: how often a passage is inserted; each passage gets one of them at random.
-        items: passages a dose and window, ignored when ``file`` is given.
+        items: passages a dose, ignored when ``file`` is given.
         tokens: length of a passage of a held-out document.
         windows: equal parts of the run; each passage gets one of them at random, and all its
             copies are read there.
@@ -53,8 +53,7 @@ class Passages:
         """``stream`` with the passages inserted."""
         tokenizer = stream.corpus.tokenizer
         if self.file is None:
-            count = self.items * len(self.doses) * self.windows
-            texts, stream = stream.passages(count, self.tokens)
+            texts, stream = stream.passages(self.items * len(self.doses), self.tokens)
         else:
             texts = tokenizer.encode_batch([row.text for row in read_rows(self.file, Passage)])
         dealt = deal(stream, "passage", len(texts), self.doses, self.windows)
