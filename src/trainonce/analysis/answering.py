@@ -12,24 +12,28 @@ import polars as pl
 from trainonce.analysis.answers import (
     Answer,
     Answers,
+    Check,
     Curve,
     DoseAnswer,
     Group,
     LeftOut,
     OutcomeAnswer,
 )
+from trainonce.analysis.averages import average_checks
 from trainonce.analysis.detection import Detection, detection
-from trainonce.analysis.effects import Estimate, Sample, effect, holm, mean, trend
+from trainonce.analysis.effects import Estimate, Floats, Sample, effect, holm, mean, trend
+from trainonce.analysis.emulated import true_tuning
+from trainonce.analysis.ladders import held_out, predicted
 from trainonce.analysis.runs import Arm, compared, spread
 from trainonce.analysis.verdicts import FEWEST, FEWEST_RUNS, Verdict, verdict
 from trainonce.methods.registry import Outcome, probe_of
-from trainonce.plan.plan import Plan, PlannedQuestion, Role
+from trainonce.plan.plan import Plan, PlannedLadder, PlannedQuestion, Role
 from trainonce.plan.power import pairs_needed
 from trainonce.run.cache import COLUMNS, JobCache
 from trainonce.run.scheduler import spent_seconds
 from trainonce.stream.keys import generator
 from trainonce.study.questions import ItemQuestion, RunQuestion
-from trainonce.study.schema import AA
+from trainonce.study.schema import AA, Strategy
 
 
 def answer(plan: Plan) -> Answers:
@@ -37,9 +41,7 @@ def answer(plan: Plan) -> Answers:
     cache = JobCache(plan.home)
     rows = _rows(plan, cache)
     decided = {
-        planned.question.id: _compared(planned, cache)
-        if planned.arms
-        else _outcome(rows[Role.ANSWER], planned, planned.question.outcome)
+        planned.question.id: _decided(planned, rows[Role.ANSWER], cache)
         for planned in plan.questions
     }
     asked = [planned.question.id for planned in plan.questions if planned.question.id != AA]
@@ -50,7 +52,7 @@ def answer(plan: Plan) -> Answers:
         study=plan.study,
         plan_hash=plan.hash,
         answers=tuple(
-            _answer(plan, planned, decided, adjusted, rows) for planned in plan.questions
+            _answer(plan, planned, decided, adjusted, rows, cache) for planned in plan.questions
         ),
         heldout_loss=float(trunk["value"].to_numpy().mean()),
         heldout_loss_plain=float(plain["value"].to_numpy().mean()) if len(plain) else None,
@@ -72,7 +74,7 @@ def _rows(plan: Plan, cache: JobCache) -> dict[Role, pl.DataFrame]:
     """The measurements by the role of the job that took them."""
     found: dict[Role, list[pl.DataFrame]] = {Role.ANSWER: [], Role.HELDOUT: [], Role.CHECK: []}
     for job in plan.jobs:
-        if job.kind == "measure":
+        if job.kind == "measure" and job.role in found:
             found[job.role].append(cache.rows(job.key))
     empty = pl.DataFrame(schema=COLUMNS)
     return {role: pl.concat([empty, *frames]) for role, frames in found.items()}
@@ -84,15 +86,20 @@ def _answer(
     decided: dict[str, OutcomeAnswer],
     adjusted: dict[str, float],
     rows: dict[Role, pl.DataFrame],
+    cache: JobCache,
 ) -> Answer:
     question, own = planned.question, decided[planned.question.id]
+    checks = _checks(planned, own, cache)
     found = verdict(
         Estimate(own.estimate, own.low, own.high),
         adjusted[question.id],
         question.direction,
         question.smallest,
-        units=min(own.doses[0].units, own.doses[-1].units),
+        units=own.doses[-1].units
+        if planned.ladder
+        else min(own.doses[0].units, own.doses[-1].units),
         fewest=FEWEST_RUNS if planned.arms else FEWEST,
+        refuted=any(check.held is False for check in checks),
     )
     common: dict[str, Any] = {
         "question": question.id,
@@ -108,6 +115,7 @@ def _answer(
         "strategy": planned.strategy.value,
         "run_equivalents": _cost(plan, question.id),
         "assumptions": planned.assumptions,
+        "checks": checks,
     }
     if isinstance(question, RunQuestion):
         return _about_runs(plan, question, common)
@@ -146,24 +154,55 @@ def _detections(rows: pl.DataFrame, question: ItemQuestion) -> tuple[Detection, 
 
 def _about_runs(plan: Plan, question: RunQuestion, common: dict[str, Any]) -> Answer:
     needed = None
-    if common["verdict"] is Verdict.CANNOT_TELL:
+    if common["verdict"] is Verdict.CANNOT_TELL and common["strategy"] != Strategy.EXTRAPOLATE:
         observed = spread(common["decided"])
         assumed = question.outcome.spread if observed is None else observed
         questions = sum(planned.question.id != AA for planned in plan.questions)
         needed = pairs_needed(question.smallest, assumed, questions)
     return Answer(
-        **common, paper=None, others=(), kinds=(), seeds=(), plain=None, units_needed=needed
+        **common,
+        paper=None,
+        others=(),
+        kinds=(),
+        seeds=(),
+        plain=None,
+        units_needed=needed,
     )
 
 
-def _compared(planned: PlannedQuestion, cache: JobCache) -> OutcomeAnswer:
-    """The arms of a question about runs, each run by the mean of its held-out blocks."""
-    name = planned.question.outcome.name
-    arms = []
-    for arm in planned.arms:
-        frames = [cache.rows(key).filter(pl.col("outcome") == name) for key in arm.measured]
-        arms.append(Arm(arm.label, np.array([float(f["value"].to_numpy().mean()) for f in frames])))
-    return compared(arms, planned.question.outcome)
+def _decided(planned: PlannedQuestion, rows: pl.DataFrame, cache: JobCache) -> OutcomeAnswer:
+    """The outcome that decides: of items by dose, of arms by seed, or of an arm by its ladder."""
+    outcome = planned.question.outcome
+    if not planned.arms:
+        return _outcome(rows, planned, outcome)
+    if planned.ladder:
+        base, arm = planned.arms
+        losses = _rung_losses(planned.ladder, outcome, cache)
+        return predicted(planned.ladder, losses, (base.label, arm.label), outcome)
+    arms = [Arm(arm.label, _means(arm.measured, outcome, cache)) for arm in planned.arms]
+    return compared(arms, outcome)
+
+
+def _checks(planned: PlannedQuestion, decided: OutcomeAnswer, cache: JobCache) -> tuple[Check, ...]:
+    """What tested the strategy of a question about runs."""
+    outcome = planned.question.outcome
+    if planned.ladder:
+        return (held_out(planned.ladder, _rung_losses(planned.ladder, outcome, cache)),)
+    if planned.tuning:
+        first = planned.arms[0].measured[0]
+        base, real = _means([first, planned.tuning], outcome, cache)
+        return (true_tuning(decided, float(real - base)),)
+    return average_checks(planned, lambda keys: _means(keys, outcome, cache))
+
+
+def _rung_losses(ladder: PlannedLadder, outcome: Outcome, cache: JobCache) -> list[Floats]:
+    return [_means(point.measured, outcome, cache) for point in ladder.points]
+
+
+def _means(keys: Sequence[str], outcome: Outcome, cache: JobCache) -> Floats:
+    """The mean over blocks that each of the jobs measured, ``(jobs,)``."""
+    frames = [cache.rows(key).filter(pl.col("outcome") == outcome.name) for key in keys]
+    return np.array([float(frame["value"].to_numpy().mean()) for frame in frames])
 
 
 def _cost(plan: Plan, question: str) -> float:

@@ -14,21 +14,34 @@ from trainonce.models.build import ModelError, parameters, shape
 from trainonce.models.decoder import DecoderSettings
 from trainonce.plan.choose import choose
 from trainonce.plan.compiled import compile_long
-from trainonce.plan.jobs import Line, Prices, heldout, items, once, training
-from trainonce.plan.lines import ArmNumbers, Design, Where, cuts, lines
+from trainonce.plan.extrapolate import rungs
+from trainonce.plan.jobs import (
+    Line,
+    Prices,
+    averaging,
+    emulated,
+    heldout_cost,
+    items,
+    once,
+    training,
+)
+from trainonce.plan.lines import ArmNumbers, Design, Where, averages, cuts, lines
+from trainonce.plan.measured import heldout_losses
 from trainonce.plan.multiplex import pack
+from trainonce.plan.parts import find_parts, mixture_of
 from trainonce.plan.plan import Job, Plan, Role
 from trainonce.plan.precision import planned
 from trainonce.plan.stacks import Known, arrange
 from trainonce.stream import smollm2
 from trainonce.stream.corpora import CorpusError
 from trainonce.stream.corpus import Corpus, Progress, prepare
+from trainonce.stream.parts import Parts
 from trainonce.stream.tokenizers import TokenizerError
 from trainonce.study.load import StudyDefinition, placebo
 from trainonce.study.problems import StudyError
 from trainonce.study.questions import ItemQuestion, RunQuestion
 from trainonce.study.recipe import Recipe
-from trainonce.study.schema import AA, Strategy
+from trainonce.study.schema import AA, FEWEST_RUNGS, Strategy
 from trainonce.tasks.specs import TrainSpec, Treated, content_hash
 from trainonce.train.precision import resolve
 from trainonce.train.settings import TrainSettings
@@ -57,9 +70,10 @@ def plan(
     recipe = study.recipe
     chosen = choose(study)
     corpus = _corpus(study, home, progress)
-    spec = _train_spec(study, corpus, recipe.seeds[0], home)
+    parts = find_parts(study, corpus)
+    spec = _train_spec(study, corpus, parts, recipe.seeds[0], home)
     plain = {seed: replace(spec, seed=seed) for seed in recipe.seeds}
-    design = _design(study, corpus, home, plain, chosen)
+    design = _design(study, corpus, parts, home, plain, chosen)
     drawn = _as_trained(lines(design), corpus, home, known)
     prices = Prices(recipe.steps, recipe.tokens, len(recipe.seeds))
     jobs = _jobs(design, corpus, drawn, prices, known)
@@ -75,7 +89,7 @@ def plan(
         allow_changed=recipe.allow_changed,
         checkpoints=recipe.checkpoints,
         tracking=study.tracking,
-        one_run_a_question=_one_run_a_question(design, corpus, drawn, jobs, prices),
+        one_run_a_question=_one_run_a_question(design, corpus, jobs, prices),
     )
 
 
@@ -86,6 +100,7 @@ def _asked(study: StudyDefinition) -> tuple[ItemQuestion | RunQuestion, ...]:
 def _design(
     study: StudyDefinition,
     corpus: Corpus,
+    parts: Parts | None,
     home: Path,
     plain: Mapping[int, TrainSpec],
     chosen: Mapping[str, Strategy],
@@ -97,6 +112,22 @@ def _design(
     apart = {name for name, how in chosen.items() if how is not Strategy.MULTIPLEX}
     together = [pair for name, pair in pairs.items() if name not in apart]
     streams = {seed: run.stream(corpus) for seed, run in plain.items()}
+    about_runs = [question for question in study.questions if isinstance(question, RunQuestion)]
+    whole = {name for name, how in chosen.items() if how is Strategy.REPLICATE}
+
+    for steps in {
+        arm.recipe.steps
+        for q in about_runs
+        for arm in q.arms
+        if q.id in whole and arm.recipe.steps > study.recipe.steps
+    }:
+        for run in plain.values():  # a longer run lays insertions out anew: they must fit there
+            long = replace(run, train=replace(run.train, steps=steps))
+            pack(study, long.stream(corpus), together)
+
+    def numbers(question: RunQuestion, recipes: Sequence[Recipe]) -> tuple[ArmNumbers, ...]:
+        return _numbers(study, question, recipes, corpus, parts, home)
+
     return Design(
         study=study,
         chosen=chosen,
@@ -109,34 +140,89 @@ def _design(
             if name in apart
             for seed, stream in streams.items()
         },
-        arms={
-            question.id: _arms(study, question, corpus, home)
-            for question in study.questions
-            if isinstance(question, RunQuestion)
+        arms={question.id: numbers(question, _recipes(question)) for question in about_runs},
+        ladders={
+            question.id: _ladder(
+                study,
+                question,
+                numbers(question, [r.recipe for r in rungs(question, study.recipe)]),
+                numbers(question, _recipes(question))[0],
+            )
+            for question in about_runs
+            if chosen[question.id] is Strategy.EXTRAPOLATE
         },
+        smalls={
+            question.id: numbers(question, [question.small.recipe])[0]
+            for question in about_runs
+            if chosen[question.id] is Strategy.EMULATE and question.small
+        },
+        parts=parts,
     )
 
 
-def _arms(
-    study: StudyDefinition, question: RunQuestion, corpus: Corpus, home: Path
+def _ladder(
+    study: StudyDefinition,
+    question: RunQuestion,
+    rungs: tuple[ArmNumbers, ...],
+    arm: ArmNumbers,
+) -> tuple[ArmNumbers, ...]:
+    """The rungs, whose sizes with the data's own vocabulary a law can be fitted to."""
+    sizes = {rung.parameters for rung in rungs}
+    shown = ", ".join(f"{size:,}" for size in sorted(sizes))
+    below = sum(size < arm.parameters for size in sizes - {rungs[0].parameters})
+    if below < FEWEST_RUNGS:
+        right = (
+            f"{FEWEST_RUNGS} rungs at least with different numbers of parameters, the base run's "
+            f"aside, and fewer than the arm's {arm.parameters:,}"
+        )
+        raise StudyError([study.problem_at(question.id, ("ladder",), shown, right)])
+    return rungs
+
+
+def _recipes(question: RunQuestion) -> list[Recipe]:
+    return [arm.recipe for arm in question.arms]
+
+
+def _numbers(
+    study: StudyDefinition,
+    question: RunQuestion,
+    recipes: Sequence[Recipe],
+    corpus: Corpus,
+    parts: Parts | None,
+    home: Path,
 ) -> tuple[ArmNumbers, ...]:
     base = _model(study, study.recipe, home)
     size, base_files = _size(study.recipe, base, corpus), _model_files(base)
-    arms = []
-    for arm in question.arms:
-        model, files, weight = base, base_files, 1.0
-        if arm.recipe.model != study.recipe.model:
+    found = []
+    for recipe in recipes:
+        model, files, own = base, base_files, size
+        if recipe.model != study.recipe.model:
             try:
-                model = _model(study, arm.recipe, home)
-                files, weight = _model_files(model), _size(arm.recipe, model, corpus) / size
+                model = _model(study, recipe, home)
+                files, own = _model_files(model), _size(recipe, model, corpus)
             except (ModelError, smollm2.NotInstalledError) as error:
-                place = ("treatment", "change")
-                raise StudyError(
-                    [study.problem_at(question.id, place, arm.label, str(error))]
-                ) from None
-        numbers = _train_settings(arm.recipe, home)
-        arms.append(ArmNumbers(numbers, model, files, arm.recipe.objective, weight))
-    return tuple(arms)
+                raise _arm_problem(study, question, recipe, str(error)) from None
+        found.append(
+            ArmNumbers(
+                train=_train_settings(recipe, home),
+                model=model,
+                model_files=files,
+                objective=recipe.objective,
+                weight=own / size,
+                parameters=own,
+                mixture=mixture_of(recipe, parts),
+            )
+        )
+    return tuple(found)
+
+
+def _arm_problem(
+    study: StudyDefinition, question: RunQuestion, recipe: Recipe, right: str
+) -> StudyError:
+    """A model that cannot be had, at the key that names it."""
+    small = question.small is not None and question.small.recipe == recipe
+    place = ("small",) if small else ("treatment", "change")
+    return StudyError([study.problem_at(question.id, place, recipe.model, right)])
 
 
 def _as_trained(
@@ -169,6 +255,7 @@ def _jobs(
     """Each run's jobs after those of the runs that it leaves."""
     left = cuts(drawn)
     inserting = [q for q in _asked(design.study) if isinstance(q, ItemQuestion)]
+    about_runs = {q.id: q for q in design.study.questions if isinstance(q, RunQuestion)}
     runs = {line.spec.key: line.spec for line in drawn.values()}
     stacks = Counter(run.stack for run in runs.values())
     jobs: list[Job] = []
@@ -178,33 +265,32 @@ def _jobs(
         if not line.ends:
             continue
         trunk = role is Role.TRUNK
-        if role is not Role.OWN:
-            shown = {Role.TRUNK: Role.HELDOUT, Role.PLAIN: Role.CHECK}.get(role, Role.ANSWER)
-            serves = () if role is Role.PLAIN else line.questions
-            jobs.append(heldout(line, corpus, shown, serves, prices))
+        jobs += heldout_losses(design, role, line, corpus, prices)
+        if role is Role.SMALL and line.spec.fork:
+            large, small = drawn[Role.TRUNK, "", 0, seed], drawn[Role.SMALL, name, 0, seed]
+            part = design.part(about_runs[name])
+            jobs.append(emulated(large, line, small, corpus, prices, part))
         for question in inserting:
             own = (question.id, seed) in design.own
             measured = {
                 Role.TRUNK: not own,
                 Role.OWN: question.id == name,
                 Role.PLAIN: True,
-                Role.ARM: False,
-            }[role]
+            }.get(role, False)
             untouched = trunk and not line.spec.treatments and design.study.plain and own
             if measured or untouched:
                 check = Role.CHECK if role is Role.PLAIN or untouched else Role.ANSWER
                 found = design.packed(question.id, seed).stream.items[question.id]
                 treated = design.treated[question.id]
                 jobs.append(items(line, question, treated, found, check, prices))
+    for averaged in averages(design, drawn).values():
+        jobs.append(averaging(averaged, prices))
+        jobs += heldout_losses(design, Role.AVERAGE, averaged, corpus, prices)
     return once(jobs, [question.id for question in _asked(design.study)])
 
 
 def _one_run_a_question(
-    design: Design,
-    corpus: Corpus,
-    drawn: Mapping[Where, Line],
-    jobs: Sequence[Job],
-    prices: Prices,
+    design: Design, corpus: Corpus, jobs: Sequence[Job], prices: Prices
 ) -> float:
     """Each question with a base run of its own.
 
@@ -216,9 +302,10 @@ def _one_run_a_question(
     loss = sum(job.run_equivalents for job in jobs if job.role is Role.HELDOUT)
     null = sum(job.run_equivalents for job in answering if job.questions == (AA,))
     own = sum(job.run_equivalents for job in answering if asked.intersection(job.questions))
-    arms = [line for line in drawn.values() if line.role is Role.ARM]
-    whole = sum(prices.training(line.spec.train.steps, line.weight) for line in arms)
-    whole += sum(heldout(line, corpus, Role.ANSWER, (), prices).run_equivalents for line in arms)
+    sequence, seeds = design.study.recipe.data.sequence, len(design.plain)
+    arms = [arm for arms in design.arms.values() for arm in arms]
+    whole = seeds * sum(prices.training(arm.train.steps, arm.weight) for arm in arms)
+    whole += seeds * sum(heldout_cost(arm.weight, sequence, corpus, prices) for arm in arms)
     others = len(design.study.questions) - len(asked)
     return len(asked) * (1 + loss + null) + own + others * (1 + loss) + whole
 
@@ -266,7 +353,9 @@ def _treated(question: ItemQuestion) -> Treated:
     )
 
 
-def _train_spec(study: StudyDefinition, corpus: Corpus, seed: int, home: Path) -> TrainSpec:
+def _train_spec(
+    study: StudyDefinition, corpus: Corpus, parts: Parts | None, seed: int, home: Path
+) -> TrainSpec:
     recipe = study.recipe
     model = _model(study, recipe, home)
     runs = len(recipe.seeds) * (2 if study.plain else 1)
@@ -282,6 +371,7 @@ def _train_spec(study: StudyDefinition, corpus: Corpus, seed: int, home: Path) -
         attention=recipe.attention,
         processes=recipe.processes,
         recompute=recipe.recompute,
+        mixture=mixture_of(recipe, parts),
         objective=recipe.objective,
     )
 
