@@ -21,6 +21,7 @@ from trainonce.analysis.answers import (
     OutcomeAnswer,
 )
 from trainonce.analysis.averages import average_checks
+from trainonce.analysis.detection import Detection, detection
 from trainonce.analysis.effects import Estimate, Floats, Sample, effect, holm, mean, trend
 from trainonce.analysis.emulated import true_tuning
 from trainonce.analysis.ladders import held_out, predicted
@@ -150,6 +151,17 @@ def _about_items(
         seeds=_groups(rows[Role.ANSWER], planned, "seed"),
         plain=_outcome(rows[Role.CHECK], planned, decided) if len(on_plain) else None,
         units_needed=needed,
+        detections=_detections(rows[Role.ANSWER], question),
+    )
+
+
+def _detections(rows: pl.DataFrame, question: ItemQuestion) -> tuple[Detection, ...]:
+    """How well each outcome that is a score of membership tells members."""
+    own = rows.filter(pl.col("question") == question.id)
+    return tuple(
+        detection(one.name, _sample(own.filter(pl.col("outcome") == one.name), one), one.direction)
+        for one in probe_of(question.method).outcomes
+        if one.detects
     )
 
 

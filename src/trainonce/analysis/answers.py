@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from trainonce.analysis.detection import Detection
 from trainonce.analysis.effects import Estimate
 from trainonce.analysis.verdicts import Verdict
 from trainonce.sites import Unit
@@ -121,6 +122,8 @@ class Answer:
             could tell an effect of the smallest size of interest, by the spread that was observed;
             for seeds by the assumed one where there is one seed.
         checks: what tested its assumptions.
+        detections: how well each score of the probe tells items that were inserted from those of
+            dose 0, where its outcomes are such scores.
     """
 
     question: str
@@ -143,6 +146,7 @@ class Answer:
     assumptions: tuple[str, ...]
     units_needed: int | None = None
     checks: tuple[Check, ...] = ()
+    detections: tuple[Detection, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The answer as JSON data, the deciding outcome's numbers at the top."""

@@ -19,6 +19,9 @@ from pydantic_core import core_schema
 from trainonce.sites import Family, Site
 
 ENTRY_POINTS = "trainonce.methods"
+LATER: Mapping[str, bool] = {"later": True}
+"""Metadata of a setting that came after a method's first release, with a default that does what was
+done before: where it says that, it is left out of a job's key, so that finished jobs are found."""
 
 _Class = TypeVar("_Class", bound=type)
 _registered: dict[str, Method] = {}
@@ -36,6 +39,8 @@ class Outcome:
         spread: standard deviation between units that plans assume before any data.
         low: its least possible value, or None.
         high: its greatest possible value, or None.
+        detects: whether it is a score to tell items that were inserted from those that were not; an
+            answer then says how well it does.
     """
 
     name: str
@@ -45,6 +50,7 @@ class Outcome:
     spread: float
     low: float | None = None
     high: float | None = None
+    detects: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

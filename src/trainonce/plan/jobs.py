@@ -9,7 +9,7 @@ from typing import ClassVar
 from trainonce.methods.registry import methods, probe_of
 from trainonce.plan.plan import Job, Reason, Role
 from trainonce.plan.stacks import Known
-from trainonce.sites import Choice, Completion, Item
+from trainonce.sites import Choice, Completion, Contrast, Item, Prefixes, Text
 from trainonce.stream.corpus import Corpus
 from trainonce.stream.parts import Parts
 from trainonce.study.questions import ItemQuestion
@@ -309,10 +309,19 @@ def _measured(role: Role, questions: Sequence[str]) -> Reason:
 
 
 def _test_tokens(item: Item) -> int:
-    """Tokens that a probe of ``item`` reads."""
-    test = item.test
-    if isinstance(test, Completion):
-        return len(test.prompt) + len(test.target)
-    if isinstance(test, Choice):
-        return sum(len(test.prompt) + len(option) for option in test.options)
-    return sum(len(c.prompt) + len(c.target) for c in (*test.treated, *test.plain))
+    """Tokens that a model must read to measure ``item``."""
+    match item.test:
+        case Choice(prompt, options):
+            return sum(len(prompt) + len(option) for option in options)
+        case Contrast(treated, plain):
+            return _read(*treated, *plain)
+        case Prefixes(completions):
+            return _read(*completions)
+        case Text(prompt, tokens):
+            return len(prompt) + len(tokens)
+        case completion:
+            return _read(completion)
+
+
+def _read(*completions: Completion) -> int:
+    return sum(len(one.prompt) + len(one.target) for one in completions)

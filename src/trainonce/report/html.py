@@ -22,6 +22,7 @@ from trainonce.report.figures import arms, curves_in_words, dose_response, in_wo
 from trainonce.report.picture import plan_svg
 from trainonce.report.sentences import (
     detectable,
+    detected,
     enough,
     few,
     heldout_sentence,
@@ -196,6 +197,7 @@ _environment.filters |= {
     "duration": duration,
     "enough": lambda answer: typeset(enough(answer)),
     "tested": tested,
+    "detected": lambda found: typeset(detected(found)),
     "in_words": lambda answer: typeset(in_words(answer)),
     "listed": listed,
     "few": few,

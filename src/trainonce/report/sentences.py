@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from trainonce.analysis.answers import Answer, Answers, Check
+from trainonce.analysis.detection import Detection
 from trainonce.analysis.verdicts import FEWEST, FEWEST_RUNS, Verdict
 from trainonce.plan.cost import Prediction
 from trainonce.sites import Unit
@@ -198,6 +199,16 @@ def tested(check: Check) -> str:
     """What tested an answer, with how it came out."""
     held = {True: "held", False: "did not hold", None: "cannot tell"}[check.held]
     return f"{check.name} ({held}): {check.says}"
+
+
+def detected(found: Detection) -> str:
+    """How well a score tells items that were inserted from those that were not."""
+    return (
+        f"{found.outcome} tells inserted from not: AUC {number(found.auc)} "
+        f"({interval(found.low, found.high)}); at 1 % false positives it finds "
+        f"{number(found.found)} ({interval(found.found_low, found.found_high)}) of "
+        f"{found.members}, beside {found.others} that were not inserted"
+    )
 
 
 def short(key: str) -> str:

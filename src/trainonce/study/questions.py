@@ -70,8 +70,14 @@ class ItemQuestion(_Asked):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The treatment's settings as plain JSON data."""
-        return dict(self.method.adapter.dump_python(self.treatment, mode="json"))
+        """The treatment's settings as plain JSON data, without later ones that change nothing."""
+        known = self.method.settings
+        return {
+            name: value
+            for name, value in self.method.adapter.dump_python(self.treatment, mode="json").items()
+            if not known[name].metadata.get("later")
+            or getattr(self.treatment, name) != known[name].default
+        }
 
 
 @dataclass(frozen=True, kw_only=True)

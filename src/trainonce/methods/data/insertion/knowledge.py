@@ -104,12 +104,12 @@ class Knowledge:
     def _invented(self, stream: TokenStream) -> dict[str, list[Fact]]:
         random = stream.random("people")
         count = self.people * len(self.doses)
-        names = _names(random, count * len(RELATIONS))
+        invented = names(random, count * len(RELATIONS))
         facts: dict[str, list[Fact]] = {}
         for kind, (templates, values) in RELATIONS.items():
             facts[kind] = []
             for _ in range(count):
-                name, answer = names.pop(), int(random.integers(len(values)))
+                name, answer = invented.pop(), int(random.integers(len(values)))
                 shown = [template.format(name=name) for template in templates[: self.templates]]
                 facts[kind].append(
                     Fact(
@@ -122,7 +122,7 @@ class Knowledge:
         return facts
 
 
-def _names(random: np.random.Generator, count: int) -> list[str]:
+def names(random: np.random.Generator, count: int) -> list[str]:
     """Different invented names, such as ``Zobira``."""
     names: dict[str, None] = {}
     while len(names) < count:
