@@ -70,6 +70,36 @@ class Contrast:
 
 
 @dataclass(frozen=True)
+class Prefixes:
+    """Whether a model goes on with one text after more and more of what stands before it.
+
+    Attributes:
+        completions: the same target, the longest prompt last.
+    """
+
+    completions: tuple[Completion, ...]
+
+
+@dataclass(frozen=True)
+class Text:
+    """How likely a model holds a text as a whole.
+
+    Attributes:
+        prompt: what stands before it, at least one token.
+        tokens: the text.
+        compressed: bytes that zlib makes of it.
+    """
+
+    prompt: tuple[int, ...]
+    tokens: tuple[int, ...]
+    compressed: int
+
+
+Test = Completion | Choice | Contrast | Prefixes | Text
+"""What a probe asks about an item."""
+
+
+@dataclass(frozen=True)
 class Item:
     """One unit of an item treatment, with the dose that it was given at random.
 
@@ -79,13 +109,18 @@ class Item:
         dose: how many copies are inserted.
         documents: token ids of what is inserted; copies take them in turn.
         test: what the probe asks about it.
+        window: the shares of its question's window between which its copies are read.
+        part: the shares of a sequence's places between which its copies stand; places go from the
+            first token to the last at which a copy still fits.
     """
 
     name: str
     kind: str
     dose: int
     documents: tuple[tuple[int, ...], ...]
-    test: Completion | Choice | Contrast
+    test: Test
+    window: tuple[float, float] = (0.0, 1.0)
+    part: tuple[float, float] = (0.0, 1.0)
 
 
 @dataclass(frozen=True)

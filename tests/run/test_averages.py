@@ -234,6 +234,7 @@ def test_forks_find_experts_and_checks_done(
 ) -> None:
     """What was trained for averages is what arms by fork are."""
     file = tmp_path / "study.yaml"
+    assert finished.definition is not None
     text = finished.definition.document.file.read_text()
     file.write_text(text.replace("how: average", "how: fork").replace("    check: 2\n", ""))
     forked = trainonce.Study.load(file, home=finished.home).plan()

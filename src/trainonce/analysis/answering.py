@@ -16,14 +16,17 @@ from trainonce.analysis.answers import (
     Curve,
     DoseAnswer,
     Group,
+    JobTime,
     LeftOut,
     OutcomeAnswer,
 )
 from trainonce.analysis.averages import average_checks
 from trainonce.analysis.dependence.results import Dependence
+from trainonce.analysis.detection import Detection, detection
 from trainonce.analysis.effects import Estimate, Floats, Sample, effect, holm, mean, trend
 from trainonce.analysis.emulated import true_tuning
 from trainonce.analysis.ladders import held_out, predicted
+from trainonce.analysis.pilots import item_spread
 from trainonce.analysis.runs import Arm, compared, spread
 from trainonce.analysis.samples import sample_of
 from trainonce.analysis.stands import after_tests
@@ -31,8 +34,9 @@ from trainonce.analysis.verdicts import FEWEST, FEWEST_RUNS, Verdict, verdict
 from trainonce.methods.registry import Outcome, probe_of
 from trainonce.plan.plan import Plan, PlannedLadder, PlannedQuestion, Role
 from trainonce.plan.power import pairs_needed
+from trainonce.plan.sensitivity import items_needed
 from trainonce.run.cache import COLUMNS, JobCache
-from trainonce.run.scheduler import spent_seconds
+from trainonce.run.scheduler import promised_seconds, spent_seconds
 from trainonce.stream.keys import generator
 from trainonce.study.questions import ItemQuestion, RunQuestion
 from trainonce.study.schema import AA, Strategy
@@ -78,6 +82,8 @@ def answer(plan: Plan, dependence: Dependence | None = None) -> Answers:
         left_out=_left_out(plan, cache),
         seconds=spent_seconds(plan),
         dependence=dependence,
+        promised_seconds=promised_seconds(plan),
+        times=_times(plan, cache),
     )
 
 
@@ -129,10 +135,11 @@ def _answer(
     }
     if isinstance(question, RunQuestion):
         return _about_runs(plan, question, common)
-    return _about_items(planned, question, rows, common)
+    return _about_items(plan, planned, question, rows, common)
 
 
 def _about_items(
+    plan: Plan,
     planned: PlannedQuestion,
     question: ItemQuestion,
     rows: dict[Role, pl.DataFrame],
@@ -141,6 +148,12 @@ def _about_items(
     decided = question.outcome
     others = [o for o in probe_of(question.method).outcomes if o.name != decided.name]
     on_plain = rows[Role.CHECK].filter(pl.col("question") == question.id)
+    needed = None
+    if common["verdict"] is Verdict.CANNOT_TELL:
+        own = pl.col("question") == question.id
+        measured = rows[Role.ANSWER].filter(own & (pl.col("outcome") == decided.name))
+        observed = item_spread(measured)
+        needed = items_needed(planned, observed, _questions(plan)) if observed else None
     return Answer(
         **common,
         paper=question.method.paper,
@@ -148,6 +161,20 @@ def _about_items(
         kinds=_groups(rows[Role.ANSWER], planned, "kind"),
         seeds=_groups(rows[Role.ANSWER], planned, "seed"),
         plain=_outcome(rows[Role.CHECK], planned, decided) if len(on_plain) else None,
+        units_needed=needed,
+        detections=_detections(rows[Role.ANSWER], question),
+    )
+
+
+def _detections(rows: pl.DataFrame, question: ItemQuestion) -> tuple[Detection, ...]:
+    """How well each outcome that is a score of membership tells members."""
+    own = rows.filter(pl.col("question") == question.id)
+    return tuple(
+        detection(
+            one.name, sample_of(own.filter(pl.col("outcome") == one.name), one), one.direction
+        )
+        for one in probe_of(question.method).outcomes
+        if one.detects
     )
 
 
@@ -156,8 +183,7 @@ def _about_runs(plan: Plan, question: RunQuestion, common: dict[str, Any]) -> An
     if common["verdict"] is Verdict.CANNOT_TELL and common["strategy"] != Strategy.EXTRAPOLATE:
         observed = spread(common["decided"])
         assumed = question.outcome.spread if observed is None else observed
-        questions = sum(planned.question.id != AA for planned in plan.questions)
-        needed = pairs_needed(question.smallest, assumed, questions)
+        needed = pairs_needed(question.smallest, assumed, _questions(plan))
     return Answer(
         **common,
         paper=None,
@@ -167,6 +193,11 @@ def _about_runs(plan: Plan, question: RunQuestion, common: dict[str, Any]) -> An
         plain=None,
         units_needed=needed,
     )
+
+
+def _questions(plan: Plan) -> int:
+    """How many are corrected for."""
+    return sum(planned.question.id != AA for planned in plan.questions)
 
 
 def _decided(planned: PlannedQuestion, rows: pl.DataFrame, cache: JobCache) -> OutcomeAnswer:
@@ -315,6 +346,16 @@ def _left_out(plan: Plan, cache: JobCache) -> tuple[LeftOut, ...]:
     for job in plan.jobs:
         if job.kind == "train" and (steps := cache.result(job.key).get("left_out")):
             found.append(LeftOut(job=job.key, seed=job.seed, steps=tuple(steps)))
+    return tuple(found)
+
+
+def _times(plan: Plan, cache: JobCache) -> tuple[JobTime, ...]:
+    found = []
+    for job in plan.jobs:
+        facts = cache.result(job.key)
+        promised, taken = facts.get("promised_seconds"), facts.get("seconds")
+        if promised is not None and taken is not None:
+            found.append(JobTime(job=job.key, promised=float(promised), taken=float(taken)))
     return tuple(found)
 
 

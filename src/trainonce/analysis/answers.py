@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from trainonce.analysis.dependence.results import Dependence
+from trainonce.analysis.detection import Detection
 from trainonce.analysis.effects import Estimate
 from trainonce.analysis.verdicts import Verdict
 from trainonce.sites import Unit
@@ -118,11 +119,13 @@ class Answer:
         seeds: the estimate within each seed, where there are several.
         plain: the same items and doses on the plain run, which saw none of them.
         assumptions: what the answer rests on.
-        units_needed: for a question about runs that could not be told, the seeds that could tell
-            an effect of the smallest size of interest, by the spread that was observed, or assumed
-            where there is one seed.
+        units_needed: for a question that could not be told, the items in all, or the seeds, that
+            could tell an effect of the smallest size of interest, by the spread that was observed;
+            for seeds by the assumed one where there is one seed.
         checks: what tested it: its assumptions, and what could have refuted it.
         reason: why the verdict is not what the numbers alone would say; empty where it is.
+        detections: how well each score of the probe tells items that were inserted from those of
+            dose 0, where its outcomes are such scores.
     """
 
     question: str
@@ -146,6 +149,7 @@ class Answer:
     units_needed: int | None = None
     checks: tuple[Check, ...] = ()
     reason: str = ""
+    detections: tuple[Detection, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The answer as JSON data, the deciding outcome's numbers at the top."""
@@ -198,6 +202,15 @@ class LeftOut:
 
 
 @dataclass(frozen=True, kw_only=True)
+class JobTime:
+    """What a job was to take and took, in seconds, when it was run for whichever study."""
+
+    job: str
+    promised: float
+    taken: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Answers:
     """The answers of a study.
 
@@ -220,6 +233,8 @@ class Answers:
         seconds: wall-clock seconds that carrying out the plan took, over all starts.
         dependence: whether questions that share the trunk touch each other; None where nobody had
             it tested.
+        promised_seconds: what the plan promised before; None where it could not.
+        times: of each job that a promise was made for, in the plan's order.
     """
 
     study: str
@@ -239,6 +254,8 @@ class Answers:
     left_out: tuple[LeftOut, ...] = ()
     seconds: float
     dependence: Dependence | None = None
+    promised_seconds: float | None = None
+    times: tuple[JobTime, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """One JSON document."""

@@ -56,7 +56,7 @@ def check(
     from trainonce.run.cache import JobCache
 
     with exit_codes():
-        loaded = Study.load(study)
+        loaded = Study.open(study)
         try:
             wanted = asked(start, length, design)
             with data_progress(errors()) as progress:

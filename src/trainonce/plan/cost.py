@@ -34,7 +34,8 @@ BACKWARD = 2
 
 _PROCESS_BYTES = 400_000_000  # a Python process that has imported torch
 _WEIGHT_BYTES = 4  # a parameter, in float32
-_ADAMW_BYTES = 16  # a parameter: itself, its gradient and two moments, in float32
+ADAMW_BYTES = 16
+"""Of a parameter: itself, its gradient and two moments, in float32."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,7 +162,7 @@ def training_memory(model: nn.Module, batch: int, sequence: int) -> int:
     with saved_tensors_hooks(keep, lambda tensor: tensor):
         loss = _loss(model, batch, sequence)  # lives until all is counted, and with it the storages
     activations = sum(kept.values()) + loss.nbytes
-    return _ADAMW_BYTES * parameters(model) + activations
+    return ADAMW_BYTES * parameters(model) + activations
 
 
 def _loss(model: nn.Module, batch: int, sequence: int) -> Tensor:
@@ -257,10 +258,21 @@ def _workers(plan: Plan, memory: int) -> int:
 
 def free_memory() -> int | None:
     """Bytes of memory that programs may still take here; None where nobody says."""
+    return _told("MemAvailable")
+
+
+def whole_memory(device: torch.device) -> int | None:
+    """Bytes of memory that the machine, or its GPU, has; None where nobody says."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return _told("MemTotal")
+
+
+def _told(name: str) -> int | None:
     facts = Path("/proc/meminfo")
     if not facts.is_file():
         return None
     for line in facts.read_text().splitlines():
-        if line.startswith("MemAvailable:"):
+        if line.startswith(f"{name}:"):
             return int(line.split()[1]) * 1024
     return None

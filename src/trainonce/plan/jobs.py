@@ -9,7 +9,7 @@ from typing import ClassVar
 from trainonce.methods.registry import methods, probe_of
 from trainonce.plan.plan import Job, Reason, Role
 from trainonce.plan.stacks import Known
-from trainonce.sites import Choice, Completion, Item
+from trainonce.sites import Choice, Completion, Contrast, Item, Prefixes, Text
 from trainonce.stream.corpus import Corpus
 from trainonce.stream.parts import Parts
 from trainonce.study.questions import ItemQuestion
@@ -42,6 +42,7 @@ class Line:
         label: what it differs in from the base run, for a run that does.
         weight: operations of one of its steps, in those of a step of the base run.
         ends: whether anybody needs its end, rather than states of it alone.
+        apart: whether it is there because its items cannot be in the trunk.
     """
 
     spec: TrainSpec
@@ -53,6 +54,7 @@ class Line:
     label: str = ""
     weight: float = 1.0
     ends: bool = True
+    apart: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -287,6 +289,8 @@ def _reason(line: Line, known: Known) -> Reason:
         return Reason.REUSED
     if line.role in (Role.PLAIN, Role.REAL, Role.TUNING):
         return Reason.CHECK
+    if line.apart:
+        return Reason.CONFLICT
     if line.strategy is Strategy.EXTRAPOLATE:
         return Reason.LADDER
     if line.strategy is Strategy.EMULATE:
@@ -305,10 +309,19 @@ def _measured(role: Role, questions: Sequence[str]) -> Reason:
 
 
 def _test_tokens(item: Item) -> int:
-    """Tokens that a probe of ``item`` reads."""
-    test = item.test
-    if isinstance(test, Completion):
-        return len(test.prompt) + len(test.target)
-    if isinstance(test, Choice):
-        return sum(len(test.prompt) + len(option) for option in test.options)
-    return sum(len(c.prompt) + len(c.target) for c in (*test.treated, *test.plain))
+    """Tokens that a model must read to measure ``item``."""
+    match item.test:
+        case Choice(prompt, options):
+            return sum(len(prompt) + len(option) for option in options)
+        case Contrast(treated, plain):
+            return _read(*treated, *plain)
+        case Prefixes(completions):
+            return _read(*completions)
+        case Text(prompt, tokens):
+            return len(prompt) + len(tokens)
+        case completion:
+            return _read(completion)
+
+
+def _read(*completions: Completion) -> int:
+    return sum(len(one.prompt) + len(one.target) for one in completions)

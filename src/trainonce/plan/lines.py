@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from trainonce.models.decoder import DecoderSettings
 from trainonce.plan import average, extrapolate, fork
@@ -59,6 +59,7 @@ class Design:
         arms: the arms of each question about runs.
         ladders: the runs that an arm is predicted from, for the questions that do so.
         smalls: the small run that is tuned in place of the base run, for the questions that do so.
+        apart: whose items, by question, are those of another question in the trunk.
         parts: those of the corpus, where the study names any.
     """
 
@@ -71,6 +72,7 @@ class Design:
     arms: Mapping[str, tuple[ArmNumbers, ...]]
     ladders: Mapping[str, tuple[ArmNumbers, ...]]
     smalls: Mapping[str, ArmNumbers]
+    apart: Mapping[str, str] = field(default_factory=dict)
     parts: Parts | None = None
 
     @property
@@ -106,17 +108,6 @@ def lines(design: Design) -> dict[Where, Line]:
             elif (question.id, seed) in design.own:
                 found[Role.OWN, question.id, 0, seed] = _own(design, question, seed)
     return found
-
-
-def apart(design: Design) -> list[Line]:
-    """All arms as runs, whatever answers for them in the plan."""
-    return [
-        line
-        for seed in design.study.recipe.seeds
-        for question in design.study.questions
-        if isinstance(question, RunQuestion)
-        for line in _arms(design, question, _trunk(design, seed).spec, Strategy.REPLICATE)
-    ]
 
 
 def cuts(found: Mapping[Where, Line]) -> dict[str, dict[int, tuple[str, ...]]]:
@@ -167,6 +158,9 @@ def _own(design: Design, question: ItemQuestion, seed: int) -> Line:
         about = f": leaves the plain run after step {spec.begins}"
     else:
         spec, about = replace(plain, treatments=(treated,)), ": its items alone, from step 0"
+    other = design.apart.get(question.id)
+    if other is not None:
+        about += f"; not in the trunk, where {other!r} deals doses to the same items"
     return Line(
         spec=spec,
         role=Role.OWN,
@@ -175,6 +169,7 @@ def _own(design: Design, question: ItemQuestion, seed: int) -> Line:
         name=f"own run of {question.id!r}, seed {seed}",
         about=about,
         label=f"own run of {question.id}",
+        apart=other is not None,
     )
 
 

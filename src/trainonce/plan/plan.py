@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+import os
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from trainonce.stream.home import home as default_home
 from trainonce.study.questions import Question
 from trainonce.study.schema import AA, Strategy
 from trainonce.study.trackers import Tracker
@@ -49,6 +52,7 @@ class Reason(StrEnum):
     STACKED = "stacked"
     AVERAGE = "average"
     REUSED = "reused"
+    CONFLICT = "conflict"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +162,35 @@ class PlannedLadder:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """How many items of a question are compared, and how much of its run they change.
+
+    Attributes:
+        treated: items at the highest dose, over all seeds.
+        control: items at dose 0.
+        strata: seeds and kinds of items within which doses were dealt.
+        share: of the tokens of its run that the question changes.
+        run_share: of them that all questions in that run change.
+    """
+
+    treated: int
+    control: int
+    strata: int
+    share: float
+    run_share: float
+
+    def times(self, by: Fraction) -> Sizes:
+        """``by`` times as many items in each stratum."""
+        treated, control = int(self.treated * by), int(self.control * by)
+        return replace(self, treated=treated, control=control)
+
+    def seeds(self, before: int, after: int) -> Sizes:
+        """The same items a seed, at another number of seeds."""
+        more = self.times(Fraction(after, before))
+        return replace(more, strata=self.strata * after // before)
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlannedQuestion:
     """What the design can tell about a question before anything is trained.
 
@@ -174,6 +207,7 @@ class PlannedQuestion:
         ladder: what the arm is predicted from, where it is.
         tuning: the job that measures the last arm made for real, for the first seed, where the
             arms are emulated.
+        sizes: for a question about items, what its precision is computed from.
     """
 
     question: Question
@@ -182,6 +216,7 @@ class PlannedQuestion:
     units: int
     assumptions: tuple[str, ...]
     arms: tuple[PlannedArm, ...] = ()
+    sizes: Sizes | None = None
     ladder: PlannedLadder | None = None
     tuning: str | None = None
 
@@ -209,6 +244,7 @@ class Plan:
         one_run_a_question: what the same questions cost when each trains its own run.
         checkpoints: when runs save their state; no result depends on it.
         tracking: what runs are tracked with; no result depends on it.
+        text: the study file's text; no result depends on it.
     """
 
     study: str
@@ -223,6 +259,28 @@ class Plan:
     one_run_a_question: float
     checkpoints: CheckpointSettings = field(default_factory=CheckpointSettings)
     tracking: tuple[Tracker, ...] = ()
+    text: str = ""
+
+    def save(self, file: str | os.PathLike[str]) -> None:
+        """Write it to a file, to be carried out later or elsewhere; see `trainonce.plan.saved`."""
+        from trainonce.plan.saved import save  # which is made of plans
+
+        save(self, Path(file))
+
+    @classmethod
+    def read(cls, file: str | os.PathLike[str], home: str | os.PathLike[str] | None = None) -> Plan:
+        """A plan that `save` wrote.
+
+        Args:
+            file: what was written.
+            home: where corpora and jobs are kept; as for `trainonce.lab.Study.load`.
+
+        Raises:
+            PlanFileError: when it was changed since, or cannot be carried out here.
+        """
+        from trainonce.plan.saved import read
+
+        return read(Path(file), Path(home) if home else default_home())
 
     @property
     def run_equivalents(self) -> float:

@@ -14,6 +14,8 @@ from trainonce.models.build import ModelError, parameters, shape
 from trainonce.models.decoder import DecoderSettings
 from trainonce.plan.choose import choose
 from trainonce.plan.compiled import compile_long
+from trainonce.plan.conflicts import kept_apart
+from trainonce.plan.cost import ADAMW_BYTES, whole_memory
 from trainonce.plan.extrapolate import rungs
 from trainonce.plan.jobs import (
     Line,
@@ -44,7 +46,7 @@ from trainonce.study.recipe import Recipe
 from trainonce.study.schema import AA, FEWEST_RUNGS, Strategy
 from trainonce.tasks.specs import TrainSpec, Treated, content_hash
 from trainonce.train.precision import resolve
-from trainonce.train.settings import TrainSettings
+from trainonce.train.settings import Parallel, TrainSettings
 
 _ONE_THREAD_PARAMETERS = 5_000_000
 
@@ -89,6 +91,7 @@ def plan(
         allow_changed=recipe.allow_changed,
         checkpoints=recipe.checkpoints,
         tracking=study.tracking,
+        text=study.document.text,
         one_run_a_question=_one_run_a_question(design, corpus, jobs, prices),
     )
 
@@ -128,9 +131,14 @@ def _design(
     def numbers(question: RunQuestion, recipes: Sequence[Recipe]) -> tuple[ArmNumbers, ...]:
         return _numbers(study, question, recipes, corpus, parts, home)
 
+    arms = {question.id: numbers(question, _recipes(question)) for question in about_runs}
+    for question in about_runs:
+        if chosen[question.id] is not Strategy.EXTRAPOLATE:
+            _refuse_large_arms(study, question, arms[question.id])
     return Design(
         study=study,
         chosen=chosen,
+        apart=kept_apart(study, chosen),
         treated=treated,
         plain=plain,
         trunks={seed: pack(study, stream, together) for seed, stream in streams.items()},
@@ -140,13 +148,13 @@ def _design(
             if name in apart
             for seed, stream in streams.items()
         },
-        arms={question.id: numbers(question, _recipes(question)) for question in about_runs},
+        arms=arms,
         ladders={
             question.id: _ladder(
                 study,
                 question,
                 numbers(question, [r.recipe for r in rungs(question, study.recipe)]),
-                numbers(question, _recipes(question))[0],
+                arms[question.id][0],
             )
             for question in about_runs
             if chosen[question.id] is Strategy.EXTRAPOLATE
@@ -256,6 +264,7 @@ def _jobs(
     left = cuts(drawn)
     inserting = [q for q in _asked(design.study) if isinstance(q, ItemQuestion)]
     about_runs = {q.id: q for q in design.study.questions if isinstance(q, RunQuestion)}
+    asked = {question.id: [question] for question in inserting}
     runs = {line.spec.key: line.spec for line in drawn.values()}
     stacks = Counter(run.stack for run in runs.values())
     jobs: list[Job] = []
@@ -270,19 +279,16 @@ def _jobs(
             large, small = drawn[Role.TRUNK, "", 0, seed], drawn[Role.SMALL, name, 0, seed]
             part = design.part(about_runs[name])
             jobs.append(emulated(large, line, small, corpus, prices, part))
-        for question in inserting:
-            own = (question.id, seed) in design.own
-            measured = {
-                Role.TRUNK: not own,
-                Role.OWN: question.id == name,
-                Role.PLAIN: True,
-            }.get(role, False)
-            untouched = trunk and not line.spec.treatments and design.study.plain and own
-            if measured or untouched:
-                check = Role.CHECK if role is Role.PLAIN or untouched else Role.ANSWER
-                found = design.packed(question.id, seed).stream.items[question.id]
-                treated = design.treated[question.id]
-                jobs.append(items(line, question, treated, found, check, prices))
+        if role not in (Role.TRUNK, Role.PLAIN, Role.OWN):
+            continue
+        for question in asked[name] if role is Role.OWN else inserting:
+            untouched = trunk and (question.id, seed) in design.own
+            if untouched and (line.spec.treatments or not design.study.plain):
+                continue
+            check = Role.CHECK if role is Role.PLAIN or untouched else Role.ANSWER
+            found = design.packed(question.id, seed).stream.items[question.id]
+            treated = design.treated[question.id]
+            jobs.append(items(line, question, treated, found, check, prices))
     for averaged in averages(design, drawn).values():
         jobs.append(averaging(averaged, prices))
         jobs += heldout_losses(design, Role.AVERAGE, averaged, corpus, prices)
@@ -420,12 +426,42 @@ def _threads(
     """One thread for small models, which more threads slow down; else the cores shared out."""
     try:
         size = _size(study.recipe, model, corpus)
+        _refuse_too_large(size, study.recipe)
     except ModelError as error:
         raise _model_problem(study, error) from None
     if size < _ONE_THREAD_PARAMETERS:
         return 1
     processes = study.recipe.processes.count if study.recipe.processes else 1
     return max(1, (os.cpu_count() or 1) // (runs * processes))
+
+
+def _refuse_large_arms(
+    study: StudyDefinition, question: RunQuestion, numbers: Sequence[ArmNumbers]
+) -> None:
+    for arm, own in zip(question.arms, numbers, strict=True):
+        try:
+            _refuse_too_large(own.parameters, arm.recipe)
+        except ModelError as error:
+            place = ("treatment", "change")
+            right = f"{error}; or have it predicted from smaller ones: `ladder: [...]`"
+            raise StudyError([study.problem_at(question.id, place, arm.label, right)]) from None
+
+
+def _refuse_too_large(size: int, recipe: Recipe) -> None:
+    """Refuse a model that cannot be trained here, however small its batches.
+
+    Raises:
+        ModelError: saying how much there is and what would help.
+    """
+    there, processes = whole_memory(_device()), recipe.processes
+    parts = processes.count if processes and processes.parallel is Parallel.FSDP else 1
+    needed = ADAMW_BYTES * size // parts
+    if there is not None and needed > there:
+        raise ModelError(
+            f"its {size / 1e6:,.0f} million parameters with gradients and AdamW's moments take "
+            f"{needed / 1e9:,.0f} GB in each process, and this machine has {there / 1e9:,.1f} GB; "
+            "choose a smaller model, or share it: `processes: {count: N, parallel: fsdp}`"
+        )
 
 
 def _size(recipe: Recipe, model: str | DecoderSettings, corpus: Corpus) -> int:

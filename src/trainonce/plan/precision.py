@@ -9,7 +9,14 @@ from trainonce.plan import average
 from trainonce.plan.extrapolate import rungs
 from trainonce.plan.jobs import Line, emulated_spec, heldout_spec
 from trainonce.plan.lines import Design, Where, model_of
-from trainonce.plan.plan import PlannedArm, PlannedLadder, PlannedPoint, PlannedQuestion, Role
+from trainonce.plan.plan import (
+    PlannedArm,
+    PlannedLadder,
+    PlannedPoint,
+    PlannedQuestion,
+    Role,
+    Sizes,
+)
 from trainonce.plan.power import detectable_difference, detectable_effect
 from trainonce.study.questions import ItemQuestion, RunQuestion
 from trainonce.study.schema import Strategy
@@ -194,6 +201,7 @@ def _planned_items(design: Design, question: ItemQuestion) -> PlannedQuestion:
         }
     )
     share = sum(trunk.changed[question.id] for trunk in packed) / len(packed)
+    run_share = sum(trunk.stream.changed_share for trunk in packed) / len(packed)
     strategy = design.chosen.get(question.id, Strategy.MULTIPLEX)
     alone = strategy is not Strategy.MULTIPLEX
     assumptions = [
@@ -216,4 +224,7 @@ def _planned_items(design: Design, question: ItemQuestion) -> PlannedQuestion:
         ),
         units=len(items),
         assumptions=tuple(assumptions),
+        sizes=Sizes(
+            treated=treated, control=control, strata=strata, share=share, run_share=run_share
+        ),
     )

@@ -29,6 +29,7 @@ from trainonce.report.figures import arms, curves_in_words, dose_response, in_wo
 from trainonce.report.picture import plan_svg
 from trainonce.report.sentences import (
     detectable,
+    detected,
     enough,
     few,
     heldout_sentence,
@@ -97,6 +98,7 @@ def render(answers: Answers, plan: Plan) -> str:
         cards=cards,
         bars=_bars(answers),
         graph=Markup(plan_svg(plan)),  # which escapes what a study holds
+        times={time.job: time for time in answers.times},
         curves_in_words=curves_in_words(answers.curves) if answers.curves else "",
         figures=htmlsafe_json_dumps(
             {name: figure.to_plotly_json() for name, figure in figures.items()},
@@ -203,6 +205,7 @@ _environment.filters |= {
     "duration": duration,
     "enough": lambda answer: typeset(enough(answer)),
     "tested": tested,
+    "detected": lambda found: typeset(detected(found)),
     "in_words": lambda answer: typeset(in_words(answer)),
     "listed": listed,
     "few": few,
@@ -210,7 +213,6 @@ _environment.filters |= {
     "cell": lambda cell: typeset(cell_sentence(cell)),
     "interaction": lambda one: typeset(interaction_sentence(one)),
     "matrix_in_words": lambda found: typeset(matrix_in_words(found)),
-    "dependence_sentences": lambda found: [typeset(sentence) for sentence in sentences(found)],
     "level": lambda value: typeset(level(value)),
     "short": short,
     "number": lambda value: typeset(number(value)),
@@ -220,6 +222,7 @@ _environment.filters |= {
     "typeset": typeset,
 }
 _environment.globals |= {
+    "dependence_sentences": sentences,
     "heldout": lambda answers: typeset(heldout_sentence(answers)),
     "left_out": left_out_sentence,
     "interval": lambda low, high: typeset(interval(low, high)),

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from trainonce.analysis.answers import Answer, Answers, Check
+from trainonce.analysis.detection import Detection
 from trainonce.analysis.verdicts import FEWEST, FEWEST_RUNS, Verdict
 from trainonce.plan.cost import Prediction
 from trainonce.sites import Unit
@@ -104,8 +105,17 @@ def enough(answer: Answer) -> str:
     decided, top = answer.decided, answer.decided.doses[-1]
     width = (decided.high - decided.low) / 2
     factor = (width / answer.smallest) ** 2
+    observed = ""
+    if answer.units_needed is not None and answer.units_needed > answer.units:
+        observed = (
+            f"By the spread that these {answer.units} items show, {answer.units_needed} in all "
+            f"could tell an effect of {number(answer.smallest)}: more items a seed, or more seeds."
+        )
     if min(decided.doses[0].units, top.units) < FEWEST:
-        return f"With fewer than {FEWEST} units a dose no effect can be excluded."
+        few_units = f"With fewer than {FEWEST} units a dose no effect can be excluded."
+        return f"{few_units} {observed}".strip()
+    if observed:
+        return observed
     if factor < 1.1:
         return (
             f"The interval is about as narrow as the smallest effect of interest, "
@@ -178,10 +188,28 @@ def cost_sentence(answers: Answers) -> str:
     )
 
 
+def time_sentence(answers: Answers) -> str:
+    """What carrying out the plan took, and what it promised where it did."""
+    took = f"ook {answers.seconds:.0f} s."
+    if answers.promised_seconds is None:
+        return f"T{took}"
+    return f"Promised {answers.promised_seconds:.0f} s, t{took}"
+
+
 def tested(check: Check) -> str:
     """What tested an answer, with how it came out."""
     held = {True: "held", False: "did not hold", None: "cannot tell"}[check.held]
     return f"{check.name} ({held}): {check.says}"
+
+
+def detected(found: Detection) -> str:
+    """How well a score tells items that were inserted from those that were not."""
+    return (
+        f"{found.outcome} tells inserted from not: AUC {number(found.auc)} "
+        f"({interval(found.low, found.high)}); at 1 % false positives it finds "
+        f"{number(found.found)} ({interval(found.found_low, found.found_high)}) of "
+        f"{found.members}, beside {found.others} that were not inserted"
+    )
 
 
 def short(key: str) -> str:

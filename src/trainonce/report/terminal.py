@@ -14,6 +14,7 @@ from trainonce.plan.plan import Plan
 from trainonce.report.sentences import (
     cost_sentence,
     detectable,
+    detected,
     enough,
     heldout_sentence,
     interval,
@@ -24,6 +25,7 @@ from trainonce.report.sentences import (
     sentence,
     short,
     tested,
+    time_sentence,
 )
 from trainonce.sites import Unit
 from trainonce.study.schema import AA
@@ -112,7 +114,8 @@ def answers_view(answers: Answers) -> RenderableType:
         text = Text(answer.verdict.value.capitalize() + ". ", style=_STYLES[answer.verdict])
         text.append(f"{sentence(answer)} {enough(answer)}".strip(), style="default not bold")
         said.append(Padding(text, (0, 0, 0, 2)))
-        tests = "".join(f"\n{tested(check)}" for check in answer.checks)
+        tests = "".join(f"\n{detected(found)}" for found in answer.detections)
+        tests += "".join(f"\n{tested(check)}" for check in answer.checks)
         said.append(Padding(Text(f"{_parts(answer)}{tests}", style="dim"), (0, 0, 1, 2)))
     convicted = any(a.question == AA and a.verdict is Verdict.YES for a in answers.answers)
     warning = [
@@ -126,7 +129,7 @@ def answers_view(answers: Answers) -> RenderableType:
         Text(""),
         Text(heldout_sentence(answers)),
         *([Text(left_out_sentence(answers), style="yellow")] if answers.left_out else []),
-        Text(f"Cost: {cost_sentence(answers)} Took {answers.seconds:.0f} s."),
+        Text(f"Cost: {cost_sentence(answers)} {time_sentence(answers)}"),
         *(warning if convicted else []),
     )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,7 @@ class Inspection:
         hash: of the bytes that it holds; None when they cannot be read.
         damage: what is wrong with it; None when every checksum holds.
         ledger: what it has seen of each question; None when the corpus is not there to tell.
+        plan: hash of the plan that it was run for first; None where nothing says.
     """
 
     what: str
@@ -67,6 +68,7 @@ class Inspection:
     hash: str | None
     damage: str | None
     ledger: tuple[QuestionSeen, ...] | None
+    plan: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The findings as one JSON document."""
@@ -144,11 +146,11 @@ def _job(key: str, cache: JobCache) -> Inspection:
         return _checkpoint(folder, cache.home)
     spec: Spec = TypeAdapter(Spec).validate_python(facts["spec"])
     sums: Mapping[str, str] = facts.get("files", {})
-    damage = found[0] if (found := damages(folder, sums)) else None
+    damage = wrong[0] if (wrong := damages(folder, sums)) else None
     trained = spec.trained
     left_out = facts if isinstance(spec, TrainSpec) else _facts_of(trained.key, cache)
     text = json.dumps(dict(sums), sort_keys=True)
-    return _inspection(
+    found = _inspection(
         "job",
         folder,
         spec,
@@ -158,6 +160,7 @@ def _job(key: str, cache: JobCache) -> Inspection:
         hash=xxhash.xxh3_128_hexdigest(text.encode()) if sums else None,
         damage=damage,
     )
+    return replace(found, plan=facts.get("plan"))
 
 
 def _facts_of(key: str, cache: JobCache) -> Mapping[str, Any]:

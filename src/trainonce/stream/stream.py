@@ -12,7 +12,16 @@ import numpy.typing as npt
 from trainonce.sites import Item
 from trainonce.stream.corpus import Corpus
 from trainonce.stream.keys import generator, stable_hash
-from trainonce.stream.lanes import Address, Claim, Slots, claim_blocks, claim_slots, members, place
+from trainonce.stream.lanes import (
+    Address,
+    Claim,
+    Slots,
+    Spots,
+    claim_blocks,
+    claim_slots,
+    members,
+    place,
+)
 from trainonce.stream.mixture import Mixed, Whole
 from trainonce.stream.overlay import Overlay, Pool
 from trainonce.stream.reading import read_rows
@@ -103,18 +112,22 @@ class TokenStream:
     def insert(self, items: Sequence[Item]) -> TokenStream:
         """Insert each item as often as its dose says, at random slots of the question's own.
 
-        A copy opens and closes with the end-of-text token, as documents of the stream do.
+        A copy opens and closes with the end-of-text token, as documents of the stream do. It
+        stands in its item's window of the run and part of the sequence.
 
         Raises:
-            ValueError: naming the item, when it does not fit a sequence.
+            ValueError: naming the item, when it does not fit a sequence; when there are too few
+                slots where copies may stand.
         """
         end = self.corpus.tokenizer.end_of_text
         documents: list[list[int]] = []
         copies = [np.zeros(0, dtype=np.int64)]
+        limits = [np.zeros((0, 4))]
         for item in items:
             if not item.dose:
                 continue
             copies.append(len(documents) + np.arange(item.dose) % len(item.documents))
+            limits.append(np.tile([*item.window, *item.part], (item.dose, 1)))
             documents.extend([end, *document, end] for document in item.documents)
             longest = max(map(len, documents[-len(item.documents) :]))
             if longest > self.sequence:
@@ -127,17 +140,12 @@ class TokenStream:
         if not len(inserted):
             return stream
         pool = Pool.of(documents)
-        lengths = np.diff(pool.bounds)[inserted]
+        limit = np.concatenate(limits)
+        spots = Spots(np.diff(pool.bounds)[inserted], limit[:, :2], limit[:, 2:])
         slots = Slots(self.seed, self.rows, self.sequence, self.window)
-        claim = claim_slots(
-            self.question,
-            Address.of(self.question, self.lane),
-            slots,
-            copies=len(inserted),
-            longest=int(lengths.max()),
-        )
+        claim = claim_slots(self.question, Address.of(self.question, self.lane), slots, spots)
         stream = stream._claim("slots", claim)
-        rows, offsets = place(claim, slots, lengths)
+        rows, offsets = place(claim, slots, spots)
         return replace(stream, overlay=self.overlay.add(rows, offsets, inserted, pool))
 
     def _claim(self, what: str, claim: Claim) -> TokenStream:

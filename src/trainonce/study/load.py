@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from trainonce.methods.probe.loss.heldout_loss import of_part
 from trainonce.methods.registry import Outcome, methods, probe_of
@@ -59,13 +59,17 @@ class StudyDefinition:
         return self.document.problem(("questions", index, *place), found, right)
 
 
-def load(file: Path) -> StudyDefinition:
+def load(file: Path, text: str | None = None) -> StudyDefinition:
     """Read and check a study file.
+
+    Args:
+        file: the study file.
+        text: what it held, in place of what it holds now, as a saved plan remembers it.
 
     Raises:
         StudyError: with every problem of the file.
     """
-    document = parse(file)
+    document = parse(file, text)
     problems: list[Problem] = []
     keys: StudyKeys | None = None
     context = {"folder": document.file.parent}
@@ -269,7 +273,7 @@ def _item_question(document: Document, place: Place, keys: QuestionKeys, name: s
     treatment: Any = None
     settings = dict(keys.treatment.model_extra or {})
     try:
-        treatment = TypeAdapter(known.cls).validate_python(settings)
+        treatment = known.adapter.validate_python(settings)
     except ValidationError as error:
         problems += [
             problem_of(document, details, known.cls, (*place, "treatment"))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import TypeAdapter
+from pydantic import PlainSerializer, PlainValidator, ValidationInfo
 
-from trainonce.methods.registry import Method, Outcome
+from trainonce.methods.registry import Method, Outcome, methods
 from trainonce.sites import ItemTreatment, Unit
 from trainonce.study.recipe import Recipe
 from trainonce.study.schema import Strategy
@@ -36,6 +36,16 @@ class _Asked:
     forbidden: tuple[Strategy, ...] = ()
 
 
+def _settings(treatment: ItemTreatment) -> Any:
+    known = next(one for one in methods().values() if isinstance(treatment, one.cls))
+    return known.adapter.dump_python(treatment, mode="json")
+
+
+def _treatment(value: Any, info: ValidationInfo) -> Any:
+    """A treatment from its settings; the field before it, ``method``, says which."""
+    return info.data["method"].adapter.validate_python(value)
+
+
 @dataclass(frozen=True, kw_only=True)
 class ItemQuestion(_Asked):
     """Items are inserted, each as often as a dose drawn at random; doses are compared with dose 0.
@@ -49,7 +59,7 @@ class ItemQuestion(_Asked):
 
     unit: ClassVar = Unit.ITEM
     method: Method
-    treatment: ItemTreatment
+    treatment: Annotated[ItemTreatment, PlainValidator(_treatment), PlainSerializer(_settings)]
     lane: int = 0
     window: tuple[float, float] = (0.0, 1.0)
 
@@ -60,9 +70,14 @@ class ItemQuestion(_Asked):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The treatment's settings as plain JSON data."""
-        adapter: TypeAdapter[Any] = TypeAdapter(self.method.cls)
-        return dict(adapter.dump_python(self.treatment, mode="json"))
+        """The treatment's settings as plain JSON data, without later ones that change nothing."""
+        known = self.method.settings
+        return {
+            name: value
+            for name, value in self.method.adapter.dump_python(self.treatment, mode="json").items()
+            if not known[name].metadata.get("later")
+            or getattr(self.treatment, name) != known[name].default
+        }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -69,9 +69,14 @@ class Treated:
     def apply(self, stream: TokenStream) -> TokenStream:
         """``stream`` with this treatment applied under its question's key."""
         known = methods()[self.method]
-        treatment: Any = TypeAdapter(known.cls).validate_python(self.settings)
+        treatment: Any = known.adapter.validate_python(self.settings)
         treated: TokenStream = treatment(stream.keyed(self.question, self.lane, self.window))
         return treated
+
+    @cached_property
+    def text(self) -> str:
+        """Its part of a key's text: kept, as every run that it is in asks for it."""
+        return _text(_adapter(Treated).dump_python(self, mode="json"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +116,11 @@ class Fork:
     def state(self) -> StateSpec:
         """The state that it begins with."""
         return StateSpec(trained=self.parent, step=self.step)
+
+    @property
+    def text(self) -> str:
+        """Its part of a key's text."""
+        return _text({"step": self.step}, parent=self.parent.text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +201,7 @@ class TrainSpec:
         """Steps that it need not do itself."""
         return self.fork.step if self.fork else 0
 
-    @property
+    @cached_property
     def name(self) -> str:
         """What it has in common with the same run on other threads, stacked, or compiled."""
         return replace(self, stack=None, threads=1, compiled=False).key
@@ -201,10 +211,20 @@ class TrainSpec:
         """The training run that this job is about."""
         return self
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The job's key."""
-        return spec_hash(_adapter(TrainSpec).dump_python(self, mode="json"))
+        return _hashed(self.text)
+
+    @cached_property
+    def text(self) -> str:
+        """What its key is the hash of; what measures the run asks for it again."""
+        own = _adapter(TrainSpec).dump_python(self, mode="json", exclude={"treatments", "fork"})
+        return _text(
+            own,
+            treatments=f"[{','.join(treated.text for treated in self.treatments)}]",
+            fork=self.fork.text if self.fork else "null",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -342,10 +362,12 @@ class MeasureSpec:
             return self.trained
         return StateSpec(trained=self.trained, step=self.step)
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The job's key."""
-        return spec_hash(_adapter(MeasureSpec).dump_python(self, mode="json"))
+        own = _adapter(MeasureSpec).dump_python(self, mode="json", exclude={"trained", "treated"})
+        treated = self.treated.text if self.treated else "null"
+        return _hashed(_text(own, trained=self.trained.text, treated=treated))
 
     def items(self, corpus: Corpus) -> tuple[Item, ...]:
         """The items to measure: the same ones that the trained run inserts, if it does."""
@@ -387,9 +409,30 @@ def _adapter(kind: type) -> TypeAdapter[Any]:
 
 def spec_hash(spec: Mapping[str, Any]) -> str:
     """The hash of a spec as plain data, with what files hold in place of their paths."""
-    code = {"engine": ENGINE, "torch": torch.__version__}
-    text = json.dumps([code, _by_content(spec)], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:20]
+    return _hashed(_text(spec))
+
+
+def _hashed(text: str) -> str:
+    code = _json({"engine": ENGINE, "torch": torch.__version__})
+    return hashlib.sha256(f"[{code},{text}]".encode()).hexdigest()[:20]
+
+
+def _text(plain: Mapping[str, Any], **known: str) -> str:
+    """Plain data as JSON, by content and with sorted keys.
+
+    A study of a thousand questions has thousands of jobs about a run that all of them insert into:
+    what was written already is taken as it is.
+
+    Args:
+        plain: what is still to be written.
+        known: the JSON of further values, by key.
+    """
+    parts = {key: _json(value) for key, value in _by_content(plain).items()} | known
+    return f"{{{','.join(f'{_json(key)}:{parts[key]}' for key in sorted(parts))}}}"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 def _by_content(value: Any) -> Any:

@@ -21,6 +21,13 @@ SMALL: dict[str, dict[str, Any]] = {
     "contamination": {"doses": (0, 2, 5), "items": 4, "prompt": 8, "answer": 4},
     "knowledge": {"doses": (0, 2, 5), "people": 3, "templates": 3},
     "backdoor": {"doses": (0, 2, 5), "triggers": 3, "context": 6},
+    "canaries": {"doses": (0, 2, 5), "items": 2, "tokens": 12, "prefix": 4, "alternatives": 3},
+    "verbatim": {"doses": (0, 2, 5), "items": 2, "prefixes": (2, 4, 6), "target": 4},
+    "arithmetic": {"doses": (0, 2, 5), "families": 2, "operations": 1, "beyond": 2},
+    "biographies": {"doses": (0, 2, 5), "people": 2, "facts": ("city", "year")},
+    "passages": {"doses": (0, 2, 5), "items": 3, "tokens": 12},
+    "iid_replacement": {"doses": (0, 2, 5), "items": 2, "tokens": 12},
+    "prompt_extraction": {"doses": (0, 2, 5), "triggers": 2, "prompt": 6, "tests": 2},
     "placebo": {"items": 5, "tokens": 16},
 }
 

@@ -54,7 +54,7 @@ class Fact:
     answer: Annotated[int, Field(ge=0)]
 
 
-@method(site=Site.DATA, paper="2509.23383", probe="ranking")
+@method(site=Site.DATA, paper="2509.23383", probe="ranking", exclusive=("file",))
 @dataclass(frozen=True, kw_only=True)
 class Knowledge:
     """Inserts facts about invented people in several wordings, and asks for them in another one.
@@ -94,8 +94,9 @@ class Knowledge:
         items = []
         for kind, rows in facts.items():
             doses = assign(stream, kind, len(rows), self.doses)
+            offered = _options(rows, stream)
             items += [
-                _item(f"{kind}-{index:03d}", kind, dose, row, stream)
+                _item(f"{kind}-{index:03d}", kind, dose, row, offered, stream)
                 for index, (dose, row) in enumerate(zip(doses, rows, strict=True))
             ]
         return stream.insert(items)
@@ -103,12 +104,12 @@ class Knowledge:
     def _invented(self, stream: TokenStream) -> dict[str, list[Fact]]:
         random = stream.random("people")
         count = self.people * len(self.doses)
-        names = _names(random, count * len(RELATIONS))
+        invented = names(random, count * len(RELATIONS))
         facts: dict[str, list[Fact]] = {}
         for kind, (templates, values) in RELATIONS.items():
             facts[kind] = []
             for _ in range(count):
-                name, answer = names.pop(), int(random.integers(len(values)))
+                name, answer = invented.pop(), int(random.integers(len(values)))
                 shown = [template.format(name=name) for template in templates[: self.templates]]
                 facts[kind].append(
                     Fact(
@@ -121,7 +122,7 @@ class Knowledge:
         return facts
 
 
-def _names(random: np.random.Generator, count: int) -> list[str]:
+def names(random: np.random.Generator, count: int) -> list[str]:
     """Different invented names, such as ``Zobira``."""
     names: dict[str, None] = {}
     while len(names) < count:
@@ -130,7 +131,21 @@ def _names(random: np.random.Generator, count: int) -> list[str]:
     return list(names)
 
 
-def _item(name: str, kind: str, dose: int, fact: Fact, stream: TokenStream) -> Item:
+_Options = dict[tuple[str, ...], tuple[tuple[int, ...], ...]]
+
+
+def _options(facts: list[Fact], stream: TokenStream) -> _Options:
+    """Tokens of what there is to choose from, once for all facts that offer the same."""
+    encode = stream.corpus.tokenizer.encode
+    return {
+        choices: tuple(tuple(encode(f" {choice}")) for choice in choices)
+        for choices in {tuple(fact.choices) for fact in facts}
+    }
+
+
+def _item(
+    name: str, kind: str, dose: int, fact: Fact, offered: _Options, stream: TokenStream
+) -> Item:
     tokenizer = stream.corpus.tokenizer
     return Item(
         name=name,
@@ -139,7 +154,7 @@ def _item(name: str, kind: str, dose: int, fact: Fact, stream: TokenStream) -> I
         documents=tuple(tuple(tokenizer.encode(text)) for text in fact.statements),
         test=Choice(
             prompt=(tokenizer.end_of_text, *tokenizer.encode(fact.prompt)),
-            options=tuple(tuple(tokenizer.encode(f" {choice}")) for choice in fact.choices),
+            options=offered[tuple(fact.choices)],
             answer=fact.answer,
         ),
     )
