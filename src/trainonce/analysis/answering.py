@@ -17,6 +17,7 @@ from trainonce.analysis.answers import (
     Group,
     LeftOut,
     OutcomeAnswer,
+    StepAnswer,
 )
 from trainonce.analysis.effects import Estimate, Sample, effect, holm, mean, trend
 from trainonce.analysis.runs import Arm, compared, spread
@@ -69,7 +70,8 @@ def answer(plan: Plan) -> Answers:
 
 def _rows(plan: Plan, cache: JobCache) -> dict[Role, pl.DataFrame]:
     """The measurements by the role of the job that took them."""
-    found: dict[Role, list[pl.DataFrame]] = {Role.ANSWER: [], Role.HELDOUT: [], Role.CHECK: []}
+    measuring = (Role.ANSWER, Role.DURING, Role.HELDOUT, Role.CHECK)
+    found: dict[Role, list[pl.DataFrame]] = {role: [] for role in measuring}
     for job in plan.jobs:
         if job.kind == "measure":
             found[job.role].append(cache.rows(job.key))
@@ -129,6 +131,7 @@ def _about_items(
         kinds=_groups(rows[Role.ANSWER], planned, "kind"),
         seeds=_groups(rows[Role.ANSWER], planned, "seed"),
         plain=_outcome(rows[Role.CHECK], planned, decided) if len(on_plain) else None,
+        over_steps=_over_steps(rows, planned) if planned.during else (),
     )
 
 
@@ -164,36 +167,65 @@ def _cost(plan: Plan, question: str) -> float:
     return total
 
 
-def _outcome(rows: pl.DataFrame, planned: PlannedQuestion, outcome: Outcome) -> OutcomeAnswer:
-    own = rows.filter(
-        (pl.col("question") == planned.question.id) & (pl.col("outcome") == outcome.name)
+def _over_steps(rows: dict[Role, pl.DataFrame], planned: PlannedQuestion) -> tuple[StepAnswer, ...]:
+    own = pl.concat(
+        [_own(rows[role], planned, planned.question.outcome) for role in (Role.DURING, Role.ANSWER)]
     )
-    sample = _sample(own, outcome)
-    name = planned.question.id
-    doses = sorted({int(dose) for dose in sample.doses})
-    means = {dose: mean(sample.of(dose)) for dose in doses}
-    effects = {dose: effect(sample.of(dose), sample.of(0)) for dose in doses}
-    top = effects[doses[-1]]
+    found = []
+    for step in own["step"].unique().sort():
+        doses = _doses(_sample(own.filter(pl.col("step") == step), planned.question.outcome))
+        top = doses[-1]
+        found.append(
+            StepAnswer(
+                step=step,
+                estimate=top.effect,
+                low=top.effect_low,
+                high=top.effect_high,
+                doses=doses,
+            )
+        )
+    return tuple(found)
+
+
+def _outcome(rows: pl.DataFrame, planned: PlannedQuestion, outcome: Outcome) -> OutcomeAnswer:
+    sample = _sample(_own(rows, planned, outcome), outcome)
+    doses, name = _doses(sample), planned.question.id
+    top = doses[-1]
     return OutcomeAnswer(
         outcome=outcome.name,
         says=outcome.says,
-        estimate=top.value,
-        low=top.low,
-        high=top.high,
+        estimate=top.effect,
+        low=top.effect_low,
+        high=top.effect_high,
         p=trend(sample, generator(0, name, f"permutation {outcome.name}")),
-        doses=tuple(
-            DoseAnswer(
-                dose=dose,
-                mean=means[dose].value,
-                low=means[dose].low,
-                high=means[dose].high,
-                units=int((sample.doses == dose).sum()),
-                effect=effects[dose].value if dose else 0.0,
-                effect_low=effects[dose].low if dose else 0.0,
-                effect_high=effects[dose].high if dose else 0.0,
-            )
-            for dose in doses
-        ),
+        doses=doses,
+    )
+
+
+def _own(rows: pl.DataFrame, planned: PlannedQuestion, outcome: Outcome) -> pl.DataFrame:
+    return rows.filter(
+        (pl.col("question") == planned.question.id) & (pl.col("outcome") == outcome.name)
+    )
+
+
+def _doses(sample: Sample) -> tuple[DoseAnswer, ...]:
+    """Each dose with its mean, and its effect against dose 0."""
+    doses = sorted({int(dose) for dose in sample.doses})
+    means = {dose: mean(sample.of(dose)) for dose in doses}
+    effects = {dose: effect(sample.of(dose), sample.of(0)) for dose in doses if dose}
+    nothing = Estimate(0.0, 0.0, 0.0)
+    return tuple(
+        DoseAnswer(
+            dose=dose,
+            mean=means[dose].value,
+            low=means[dose].low,
+            high=means[dose].high,
+            units=int((sample.doses == dose).sum()),
+            effect=effects.get(dose, nothing).value,
+            effect_low=effects.get(dose, nothing).low,
+            effect_high=effects.get(dose, nothing).high,
+        )
+        for dose in doses
     )
 
 
@@ -212,8 +244,8 @@ def _sample(rows: pl.DataFrame, outcome: Outcome) -> Sample:
 
 def _groups(rows: pl.DataFrame, planned: PlannedQuestion, column: str) -> tuple[Group, ...]:
     """The top dose against dose 0 within each seed or kind; none where there is but one."""
-    outcome, name = planned.question.outcome, planned.question.id
-    own = rows.filter((pl.col("question") == name) & (pl.col("outcome") == outcome.name))
+    outcome = planned.question.outcome
+    own = _own(rows, planned, outcome)
     values: Sequence[Any] = own[column].unique().sort().to_list()
     if len(values) < 2:
         return ()

@@ -75,6 +75,23 @@ class OutcomeAnswer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StepAnswer:
+    """The outcome that decides, after some steps of the run.
+
+    Attributes:
+        step: steps done.
+        estimate: the highest dose minus dose 0; ``low`` and ``high`` are its 95 % interval.
+        doses: one entry a dose, ascending.
+    """
+
+    step: int
+    estimate: float
+    low: float
+    high: float
+    doses: tuple[DoseAnswer, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Check:
     """Something that tested what an answer rests on.
 
@@ -121,6 +138,8 @@ class Answer:
             an effect of the smallest size of interest, by the spread that was observed, or assumed
             where there is one seed.
         checks: what tested its assumptions.
+        over_steps: the outcome that decides at each step where its items were measured, the end of
+            the run last; empty where they were measured at the end alone.
     """
 
     question: str
@@ -143,6 +162,7 @@ class Answer:
     assumptions: tuple[str, ...]
     units_needed: int | None = None
     checks: tuple[Check, ...] = ()
+    over_steps: tuple[StepAnswer, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The answer as JSON data, the deciding outcome's numbers at the top."""

@@ -100,6 +100,21 @@ def cuts(found: Mapping[Where, Line]) -> dict[str, dict[int, tuple[str, ...]]]:
     return left
 
 
+def watched(design: Design, found: Mapping[Where, Line]) -> dict[str, dict[int, tuple[str, ...]]]:
+    """Where models are measured: by the key of the run and the step, the questions that ask it."""
+    asked: dict[str, dict[int, tuple[str, ...]]] = {}
+    for question in design.study.questions:
+        if not isinstance(question, ItemQuestion):
+            continue
+        for seed in design.study.recipe.seeds:
+            own = found.get((Role.OWN, question.id, 0, seed))
+            run = (own or found[Role.TRUNK, "", 0, seed]).spec
+            for step in question.steps(design.study.recipe):
+                at = asked.setdefault(run.after(step).trained.key, {})
+                at[step] = (*at.get(step, ()), question.id)
+    return asked
+
+
 def _trunk(design: Design, seed: int) -> Line:
     trunk = design.trunks[seed]
     inserting = [design.treated[name] for name, share in trunk.changed.items() if share]

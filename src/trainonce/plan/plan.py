@@ -26,6 +26,7 @@ class Role(StrEnum):
     OWN = "own"
     STATE = "state"
     ANSWER = "answer"
+    DURING = "during"
     CHECK = "check"
     HELDOUT = "heldout"
 
@@ -120,6 +121,7 @@ class PlannedQuestion:
         units: items, over all seeds; or runs an arm.
         assumptions: what the answer rests on.
         arms: for a question about runs, the base run and the arms; the last one decides.
+        during: steps after which its items are measured, before the end of the run.
     """
 
     question: Question
@@ -128,6 +130,7 @@ class PlannedQuestion:
     units: int
     assumptions: tuple[str, ...]
     arms: tuple[PlannedArm, ...] = ()
+    during: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,6 +247,7 @@ class Plan:
                     "strategy": planned.strategy.value,
                     "shares_with": list(self.shares_with(planned.question.id)),
                     "units": planned.units,
+                    "measured_after": list(planned.during),
                     "detectable_effect": planned.detectable_effect,
                     "smallest_effect": planned.question.smallest,
                     "assumptions": list(planned.assumptions),

@@ -15,7 +15,7 @@ from trainonce.models.decoder import DecoderSettings
 from trainonce.plan.choose import choose
 from trainonce.plan.compiled import compile_long
 from trainonce.plan.jobs import Line, Prices, heldout, items, once, training
-from trainonce.plan.lines import ArmNumbers, Design, Where, cuts, lines
+from trainonce.plan.lines import ArmNumbers, Design, Where, cuts, lines, watched
 from trainonce.plan.multiplex import pack
 from trainonce.plan.plan import Job, Plan, Role
 from trainonce.plan.precision import planned
@@ -60,7 +60,7 @@ def plan(
     spec = _train_spec(study, corpus, recipe.seeds[0], home)
     plain = {seed: replace(spec, seed=seed) for seed in recipe.seeds}
     design = _design(study, corpus, home, plain, chosen)
-    drawn = _as_trained(lines(design), corpus, home, known)
+    drawn = _as_trained(design, lines(design), corpus, home, known)
     prices = Prices(recipe.steps, recipe.tokens, len(recipe.seeds))
     jobs = _jobs(design, corpus, drawn, prices, known)
     return Plan(
@@ -139,14 +139,15 @@ def _arms(
 
 
 def _as_trained(
-    drawn: dict[Where, Line], corpus: Corpus, home: Path, known: Known
+    design: Design, drawn: dict[Where, Line], corpus: Corpus, home: Path, known: Known
 ) -> dict[Where, Line]:
     """Runs as this machine trains them: stacked or compiled where that pays.
 
-    A run that others leave, or that leaves another, trains by itself: a stack keeps no states. In a
-    study with such runs none is compiled, so that arms and base run have the same arithmetic.
+    A run that others leave, that leaves another or that is measured before its end trains by
+    itself: a stack keeps no states. In a study with such runs none is compiled, so that arms and
+    base run have the same arithmetic.
     """
-    left = cuts(drawn)
+    left = {**cuts(drawn), **watched(design, drawn)}
     alone = {line.spec.name: line.spec for line in drawn.values() if _alone(line, left)}
     runs = arrange(list(alone.values()), corpus.tokenizer.size, home, known)
     if not left:
@@ -166,14 +167,15 @@ def _jobs(
     design: Design, corpus: Corpus, drawn: Mapping[Where, Line], prices: Prices, known: Known
 ) -> tuple[Job, ...]:
     """Each run's jobs after those of the runs that it leaves."""
-    left = cuts(drawn)
+    left, seen = cuts(drawn), watched(design, drawn)
     inserting = [q for q in _asked(design.study) if isinstance(q, ItemQuestion)]
     runs = {line.spec.key: line.spec for line in drawn.values()}
     stacks = Counter(run.stack for run in runs.values())
     jobs: list[Job] = []
     for (role, name, _, seed), line in drawn.items():
         others = stacks[line.spec.stack] - 1 if line.spec.stack else 0
-        jobs += training(line, left.get(line.spec.key, {}), prices, known, others)
+        key = line.spec.key
+        jobs += training(line, left.get(key, {}), seen.get(key, {}), prices, known, others)
         if not line.ends:
             continue
         trunk = role is Role.TRUNK
@@ -195,6 +197,11 @@ def _jobs(
                 found = design.packed(question.id, seed).stream.items[question.id]
                 treated = design.treated[question.id]
                 jobs.append(items(line, question, treated, found, check, prices))
+                if check is Role.ANSWER:
+                    jobs += [
+                        items(line, question, treated, found, Role.DURING, prices, step)
+                        for step in question.steps(design.study.recipe)
+                    ]
     return once(jobs, [question.id for question in _asked(design.study)])
 
 
@@ -211,7 +218,7 @@ def _one_run_a_question(
     its arms, each trained from step 0.
     """
     asked = {q.id for q in design.study.questions if isinstance(q, ItemQuestion)}
-    answering = [job for job in jobs if job.role is Role.ANSWER]
+    answering = [job for job in jobs if job.role in (Role.ANSWER, Role.DURING)]
     loss = sum(job.run_equivalents for job in jobs if job.role is Role.HELDOUT)
     null = sum(job.run_equivalents for job in answering if job.questions == (AA,))
     own = sum(job.run_equivalents for job in answering if asked.intersection(job.questions))

@@ -76,6 +76,7 @@ def _planned_items(design: Design, question: ItemQuestion) -> PlannedQuestion:
     share = sum(trunk.changed[question.id] for trunk in packed) / len(packed)
     strategy = design.chosen.get(question.id, Strategy.MULTIPLEX)
     alone = strategy is not Strategy.MULTIPLEX
+    during = question.steps(design.study.recipe)
     assumptions = [
         "doses are dealt to items at random, by seed, in equal numbers within each kind of item",
         (
@@ -88,6 +89,12 @@ def _planned_items(design: Design, question: ItemQuestion) -> PlannedQuestion:
         f"items differ by a standard deviation of {question.outcome.spread:g} in "
         f"{question.outcome.name} (assumed, for the detectable effect only)",
     ]
+    if during:
+        after = ", ".join(map(str, during))
+        assumptions.append(
+            f"what is measured before the end, after step{'s' * (len(during) > 1)} {after}, "
+            "decides nothing, and its intervals hold each by itself"
+        )
     return PlannedQuestion(
         question=question,
         strategy=strategy,
@@ -96,4 +103,5 @@ def _planned_items(design: Design, question: ItemQuestion) -> PlannedQuestion:
         ),
         units=len(items),
         assumptions=tuple(assumptions),
+        during=during,
     )
