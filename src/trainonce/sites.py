@@ -64,13 +64,30 @@ class Contrast:
 
 
 @dataclass(frozen=True)
+class Pursuit:
+    """How near to a target a controller keeps what a model knows of a fact.
+
+    Attributes:
+        probed: what the controller asks, and steers by.
+        asked: the same fact, asked in words that are neither stated nor probed.
+        target: of the probability of the probed answer among its options.
+        seen: the probability and the rate of each decision that the run took so far.
+    """
+
+    probed: Choice
+    asked: Choice
+    target: float
+    seen: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True)
 class Item:
     """One unit of an item treatment, with the dose that it was given at random.
 
     Attributes:
         name: the unit, unique in its question and seed.
         kind: the stratum within which doses were assigned.
-        dose: how many copies are inserted.
+        dose: how many copies are inserted, unless its method gives doses another meaning.
         documents: token ids of what is inserted; copies take them in turn.
         test: what the probe asks about it.
     """
@@ -79,7 +96,7 @@ class Item:
     kind: str
     dose: int
     documents: tuple[tuple[int, ...], ...]
-    test: Completion | Choice | Contrast
+    test: Completion | Choice | Contrast | Pursuit
 
 
 @dataclass(frozen=True)

@@ -127,6 +127,7 @@ def _about_items(
     return Answer(
         **common,
         paper=question.method.paper,
+        dose=question.method.dose,
         others=tuple(_outcome(rows[Role.ANSWER], planned, other) for other in others),
         kinds=_groups(rows[Role.ANSWER], planned, "kind"),
         seeds=_groups(rows[Role.ANSWER], planned, "seed"),

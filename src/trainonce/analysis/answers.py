@@ -10,6 +10,7 @@ import polars as pl
 
 from trainonce.analysis.effects import Estimate
 from trainonce.analysis.verdicts import Verdict
+from trainonce.methods.registry import COPIES
 from trainonce.sites import Unit
 
 
@@ -140,6 +141,7 @@ class Answer:
         checks: what tested its assumptions.
         over_steps: the outcome that decides at each step where its items were measured, the end of
             the run last; empty where they were measured at the end alone.
+        dose: what doses count, for a question about items.
     """
 
     question: str
@@ -163,6 +165,7 @@ class Answer:
     units_needed: int | None = None
     checks: tuple[Check, ...] = ()
     over_steps: tuple[StepAnswer, ...] = ()
+    dose: str = COPIES
 
     def to_json(self) -> dict[str, Any]:
         """The answer as JSON data, the deciding outcome's numbers at the top."""

@@ -18,6 +18,8 @@ from pydantic import ConfigDict
 from trainonce.sites import Site
 
 ENTRY_POINTS = "trainonce.methods"
+COPIES = "copies of each item"
+"""What doses count, unless a method says otherwise."""
 
 _Class = TypeVar("_Class", bound=type)
 _registered: dict[str, Method] = {}
@@ -57,6 +59,7 @@ class Method:
     version: int
     probe: str | None
     outcomes: tuple[Outcome, ...]
+    dose: str = COPIES
 
     @property
     def summary(self) -> str:
@@ -76,6 +79,7 @@ def method(
     version: int = 1,
     probe: str | None = None,
     outcomes: tuple[Outcome, ...] = (),
+    dose: str = COPIES,
     name: str | None = None,
 ) -> Callable[[_Class], _Class]:
     """Register a frozen data class as a method.
@@ -86,6 +90,7 @@ def method(
         version: raised when its results change, so that cached jobs are not reused.
         probe: for an item treatment, the name of the probe that measures its items.
         outcomes: for a probe, what it measures.
+        dose: for an item treatment, what its doses count.
         name: as it stands in study files; the class name in snake case when left out.
     """
 
@@ -105,6 +110,7 @@ def method(
             version=version,
             probe=probe,
             outcomes=outcomes,
+            dose=dose,
         )
         return cls
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from trainonce.methods.registry import methods, probe_of
 from trainonce.plan.plan import Job, Reason, Role
 from trainonce.plan.stacks import Known
-from trainonce.sites import Choice, Completion, Item
+from trainonce.sites import Choice, Completion, Item, Pursuit
 from trainonce.stream.corpus import Corpus
 from trainonce.study.questions import ItemQuestion
 from trainonce.study.schema import AA, Strategy
@@ -229,5 +229,11 @@ def _test_tokens(item: Item) -> int:
     if isinstance(test, Completion):
         return len(test.prompt) + len(test.target)
     if isinstance(test, Choice):
-        return sum(len(test.prompt) + len(option) for option in test.options)
+        return _choice_tokens(test)
+    if isinstance(test, Pursuit):
+        return _choice_tokens(test.probed) + _choice_tokens(test.asked)
     return sum(len(c.prompt) + len(c.target) for c in (*test.treated, *test.plain))
+
+
+def _choice_tokens(test: Choice) -> int:
+    return sum(len(test.prompt) + len(option) for option in test.options)

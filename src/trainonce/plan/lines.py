@@ -65,6 +65,12 @@ class Design:
         own = {question for question, _ in self.own}
         return (*(q.id for q in self.study.questions if q.id not in own), AA)
 
+    @property
+    def controlled(self) -> frozenset[str]:
+        """The questions whose insertions a controller decides while a run goes on."""
+        packed = (*self.trunks.values(), *self.own.values())
+        return frozenset(one.question for trunk in packed for one in trunk.stream.reserved)
+
     def packed(self, question: str, seed: int) -> Trunk:
         """What the run with the items of ``question`` reads."""
         return self.own.get((question, seed)) or self.trunks[seed]

@@ -62,11 +62,20 @@ def pack(
             problems.append(study.problem(question.id, "file", None, str(error)))
         except ValueError as error:
             problems.append(study.problem(question.id, "method", None, str(error)))
+    problems += _divided(study, stream)
     if problems:
         raise StudyError(problems)
     if stream.changed_share > study.recipe.allow_changed:
         raise StudyError([_budget_problem(study, stream.changed_share, changed)])
     return Trunk(stream, changed)
+
+
+def _divided(study: StudyDefinition, stream: TokenStream) -> list[Problem]:
+    """Controllers in a run that several processes train: each would probe a part of the model."""
+    if study.recipe.processes is None:
+        return []
+    right = "its controller probes the model in one process: leave out recipe.processes"
+    return [study.problem(one.question, "method", None, right) for one in stream.reserved]
 
 
 def _free_lane(stream: TokenStream, treatment: Treated) -> int | None:

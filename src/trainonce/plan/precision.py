@@ -74,15 +74,15 @@ def _planned_items(design: Design, question: ItemQuestion) -> PlannedQuestion:
         }
     )
     share = sum(trunk.changed[question.id] for trunk in packed) / len(packed)
+    most = "up to " if question.id in design.controlled else ""
     strategy = design.chosen.get(question.id, Strategy.MULTIPLEX)
     alone = strategy is not Strategy.MULTIPLEX
     during = question.steps(design.study.recipe)
     assumptions = [
         "doses are dealt to items at random, by seed, in equal numbers within each kind of item",
         (
-            f"it changes {share:.2%} of the tokens, in a run of its own"
-            if alone
-            else f"it changes {share:.2%} of the tokens, and questions do not touch each other"
+            f"it changes {most}{share:.2%} of the tokens, "
+            + ("in a run of its own" if alone else "and questions do not touch each other")
         )
         if share
         else "it changes nothing",

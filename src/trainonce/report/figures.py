@@ -49,7 +49,7 @@ def dose_response(answer: Answer, height: int = 250) -> go.Figure:
     )
     figure.add_hline(y=base, line={"color": "var(--muted)", "width": 1, "dash": "dash"})
     figure.update_xaxes(
-        title_text="dose: copies of each item",
+        title_text=f"dose: {escape(answer.dose)}",
         tickvals=ticks,
         ticktext=[f"{dose.dose:,}" for dose in decided.doses],
         range=[ticks[0] - 0.06 * span, ticks[-1] + 0.06 * span],

@@ -203,7 +203,9 @@ def train_job(
     left_out = [step + 1 for step in trained.left_out]
     tensors = processes.weights(model)
     facts = {**_facts(start), "left_out": left_out}
-    processes.once(lambda: cache.finish_training(run, tensors, trained.losses, facts))
+    processes.once(
+        lambda: cache.finish_training(run, tensors, trained.losses, facts, trained.decided)
+    )
 
 
 def _measure(spec: MeasureSpec, cache: JobCache, stop: Callable[[], bool]) -> None:
@@ -212,7 +214,7 @@ def _measure(spec: MeasureSpec, cache: JobCache, stop: Callable[[], bool]) -> No
     corpus = _corpus(spec.trained, cache)
     model = shell(spec.trained, corpus)
     load_weights(model, cache.weights_of(spec.measured))
-    rows = run_measurement(spec, model, corpus, stop)
+    rows = run_measurement(spec, model, corpus, stop, cache.decided(spec.measured))
     cache.finish_measuring(spec, rows, _facts(start))
 
 

@@ -11,11 +11,12 @@ import numpy.typing as npt
 
 from trainonce.sites import Item
 from trainonce.stream.corpus import Corpus
-from trainonce.stream.keys import generator, stable_hash
+from trainonce.stream.keys import generator, stable_hash, stable_hashes
 from trainonce.stream.lanes import Address, Claim, Slots, claim_blocks, claim_slots, members, place
 from trainonce.stream.order import sequence_order
 from trainonce.stream.overlay import Overlay, Pool
 from trainonce.stream.reading import read_rows
+from trainonce.stream.reserved import Decide, Decisions, Reserved
 
 
 class ClaimError(ValueError):
@@ -45,6 +46,7 @@ class TokenStream:
         overlay: the insertions.
         claims: slots and source blocks that questions own.
         items: each question's items with the dose that each got.
+        reserved: slots that are filled as controllers decide in the run; empty until then.
     """
 
     corpus: Corpus
@@ -57,6 +59,7 @@ class TokenStream:
     overlay: Overlay = field(default_factory=Overlay)
     claims: tuple[tuple[str, Claim], ...] = ()
     items: Mapping[str, tuple[Item, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    reserved: tuple[Reserved, ...] = ()
 
     def keyed(
         self, question: str, lane: int = 0, window: tuple[float, float] = (0.0, 1.0)
@@ -139,6 +142,51 @@ class TokenStream:
         rows, offsets = place(claim, slots, lengths)
         return replace(stream, overlay=self.overlay.add(rows, offsets, inserted, pool))
 
+    def reserve(
+        self, items: Sequence[Item], copies: int, every: int, decide: Decide
+    ) -> TokenStream:
+        """Reserve slots for ``copies`` of each item whose dose is not 0, see `Reserved`.
+
+        Args:
+            items: the question's items.
+            copies: the most that a run may insert of one.
+            every: steps from one decision to the next.
+            decide: the controller, which decides how many it inserts.
+
+        Raises:
+            ValueError: naming the item, when it does not fit a sequence.
+        """
+        most = [replace(item, dose=copies if item.dose else 0) for item in items]
+        placed = replace(self, overlay=Overlay()).insert(most)
+        documents = [
+            number for number, item in enumerate(most) for _ in item.documents if item.dose
+        ]
+        numbers = np.arange(len(placed.overlay))
+        reserved = Reserved(
+            question=self.question,
+            every=every,
+            overlay=placed.overlay,
+            owners=np.array(documents, dtype=np.int64)[placed.overlay.documents],
+            draws=stable_hashes((self.seed, self.question, "fill"), numbers, bits=53) / 2.0**53,
+            decide=decide,
+        )
+        own = MappingProxyType({**self.items, self.question: tuple(items)})
+        taken = (*self.reserved, reserved)
+        return replace(placed, overlay=self.overlay, items=own, reserved=taken)
+
+    def decided(self, decisions: Mapping[str, Decisions], batch: int) -> TokenStream:
+        """This stream with the reserved slots that ``decisions``, by question, fill.
+
+        Args:
+            decisions: taken so far.
+            batch: sequences a step.
+        """
+        overlay = self.overlay
+        for reserved in self.reserved:
+            if reserved.question in decisions:
+                overlay = reserved.fill(overlay, decisions[reserved.question], batch)
+        return replace(self, overlay=overlay, reserved=())
+
     def _claim(self, what: str, claim: Claim) -> TokenStream:
         for kind, other in self.claims:
             if kind == what and claim.overlaps(other):
@@ -147,5 +195,6 @@ class TokenStream:
 
     @property
     def changed_share(self) -> float:
-        """The share of the run's tokens that the insertions replace."""
-        return self.overlay.changed_tokens / (self.rows * self.sequence)
+        """The share of the run's tokens that the insertions replace, reserved slots all filled."""
+        reserved = sum(one.overlay.changed_tokens for one in self.reserved)
+        return (self.overlay.changed_tokens + reserved) / (self.rows * self.sequence)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 
 import torch
 from pydantic import TypeAdapter
@@ -11,9 +13,10 @@ from torch import nn
 from trainonce.methods.registry import methods
 from trainonce.models.build import build, shape
 from trainonce.models.layers import recompute
-from trainonce.sites import Measurement
+from trainonce.sites import Item, Measurement, Pursuit
 from trainonce.stream.corpus import Corpus
 from trainonce.stream.keys import stable_hash
+from trainonce.stream.reserved import Decisions
 from trainonce.stream.stream import TokenStream
 from trainonce.tasks.specs import MeasureSpec, TrainSpec, Treated, spec_hash
 from trainonce.train.checkpoints import Checkpoints, State
@@ -142,8 +145,16 @@ def run_measurement(
     model: nn.Module,
     corpus: Corpus,
     stop: Callable[[], bool] | None = None,
+    decided: Mapping[str, Decisions] = MappingProxyType({}),
 ) -> list[Measurement]:
     """Measure ``model``, which is moved to the device that it was trained on.
+
+    Args:
+        spec: what is measured.
+        model: the trained one.
+        corpus: what it read.
+        stop: asked before each pass through the model.
+        decided: what controllers decided while it trained, by question.
 
     Raises:
         StoppedError: when ``stop``, asked before each pass through the model, said so.
@@ -158,8 +169,18 @@ def run_measurement(
         found: torch.Tensor = model(tokens_BT.to(device))
         return found
 
+    items = spec.items(corpus)
     if spec.treated is None:
         rows: list[Measurement] = probe(logits, corpus, spec.trained.sequence)
     else:
-        rows = probe(logits, spec.items(corpus))
+        own = decided.get(spec.treated.question)
+        rows = probe(logits, [_pursued(item, number, own) for number, item in enumerate(items)])
     return rows
+
+
+def _pursued(item: Item, number: int, decided: Decisions | None) -> Item:
+    """``item`` with what a controller, where it has one, saw and did."""
+    if not isinstance(item.test, Pursuit) or decided is None:
+        return item
+    seen = tuple((float(known), float(rate)) for known, rate in decided[:, number])
+    return replace(item, test=replace(item.test, seen=seen))

@@ -21,6 +21,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "contamination": {"doses": (0, 2, 5), "items": 4, "prompt": 8, "answer": 4},
     "knowledge": {"doses": (0, 2, 5), "people": 3, "templates": 3},
     "backdoor": {"doses": (0, 2, 5), "triggers": 3, "context": 6},
+    "forgetting": {"doses": (0, 2, 5), "items": 4, "tokens": 16},
+    "acquisition": {"doses": (0, 2, 5), "people": 3, "templates": 3, "copies": 20},
     "placebo": {"items": 5, "tokens": 16},
 }
 
@@ -51,7 +53,7 @@ def test_the_same_key_draws_the_same_and_another_question_draws_other_items(
     assert other.items["another"] != one.items["q"]
 
 
-@pytest.mark.parametrize("name", sorted(set(SMALL) - {"placebo"}))
+@pytest.mark.parametrize("name", sorted(set(SMALL) - {"placebo", "acquisition"}))
 def test_dose_zero_changes_no_token(stream: TokenStream, name: str) -> None:
     """Its limit case: as many tokens change as the other doses' copies have."""
     result = treated(stream, name)
