@@ -81,6 +81,23 @@ class Pursuit:
 
 
 @dataclass(frozen=True)
+class Watermarked:
+    """Whether a model was trained with the noise of ``text``, which stands after ``prompt``.
+
+    Attributes:
+        prompt: tokens before it, without noise.
+        text: the passage.
+        seed: that its noise is drawn from.
+        strength: standard deviation of the noise, in root mean squares of its embeddings.
+    """
+
+    prompt: tuple[int, ...]
+    text: tuple[int, ...]
+    seed: int
+    strength: float
+
+
+@dataclass(frozen=True)
 class Item:
     """One unit of an item treatment, with the dose that it was given at random.
 
@@ -96,7 +113,7 @@ class Item:
     kind: str
     dose: int
     documents: tuple[tuple[int, ...], ...]
-    test: Completion | Choice | Contrast | Pursuit
+    test: Completion | Choice | Contrast | Pursuit | Watermarked
 
 
 @dataclass(frozen=True)
@@ -114,6 +131,18 @@ LanguageModel = Callable[["torch.Tensor"], "torch.Tensor"]
 """Token ids ``(B, T)`` to logits ``(B, T, V)``."""
 
 
+class EmbeddedModel(Protocol):
+    """A language model whose input embeddings a probe may change on their way in."""
+
+    def __call__(self, tokens_BT: torch.Tensor, /) -> torch.Tensor:
+        """Logits ``(B, T, V)``."""
+
+    def embedded(
+        self, tokens_BT: torch.Tensor, change: Callable[[torch.Tensor], torch.Tensor]
+    ) -> torch.Tensor:
+        """Logits of the embeddings ``(B, T, D)`` that ``change`` gives."""
+
+
 class ItemTreatment(Protocol):
     """A data method that inserts items; called with a stream, it returns a stream."""
 
@@ -129,5 +158,5 @@ class ItemTreatment(Protocol):
 class ItemProbe(Protocol):
     """A measurement of what a model makes of single items."""
 
-    def __call__(self, model: LanguageModel, items: Sequence[Item]) -> list[Measurement]:
+    def __call__(self, model: EmbeddedModel, items: Sequence[Item]) -> list[Measurement]:
         """Measure every item."""

@@ -68,6 +68,8 @@ def test_facts_with_a_target_are_stated_and_the_others_are_not(
     (rate,) = [outcome for outcome in pace.others if outcome.outcome == "rate"]
     assert rate.doses[0].mean == 0
     assert rate.doses[1].mean > 0
+    assert [found.step for found in rate.over_steps] == [30, 60]
+    assert rate.over_steps[-1].doses == rate.doses
     for spec in trunks(finished):
         decided = JobCache(finished.home).decided(spec)["pace"]
         assert decided.shape == (10, 12, 2)

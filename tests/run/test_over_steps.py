@@ -74,19 +74,19 @@ def during(study: trainonce.Study, question: str) -> list[Job]:
 
 def test_the_end_is_the_last_step_and_decides(answers: dict[str, Answer]) -> None:
     seen = answers["seen"]
-    assert [found.step for found in seen.over_steps] == [40, 60, 80]
-    last = seen.over_steps[-1]
+    assert [found.step for found in seen.decided.over_steps] == [40, 60, 80]
+    last = seen.decided.over_steps[-1]
     assert (last.estimate, last.low, last.high) == (
         seen.decided.estimate,
         seen.decided.low,
         seen.decided.high,
     )
     assert last.doses == seen.decided.doses
-    assert answers["aa"].over_steps == ()
+    assert answers["aa"].decided.over_steps == ()
 
 
 def test_passages_are_known_once_seen_and_not_before(answers: dict[str, Answer]) -> None:
-    before, seen, _ = answers["seen"].over_steps
+    before, seen, _ = answers["seen"].decided.over_steps
     assert before.low < 0 < before.high
     assert seen.estimate < before.estimate - 0.3
 
@@ -102,7 +102,7 @@ def test_measuring_moves_no_bit_of_the_run(
     assert key == same
     mine, theirs = (JobCache(study.home).weights(key) for study in (finished, other))
     assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
-    assert other.answers.answers[0].over_steps == ()
+    assert other.answers.answers[0].decided.over_steps == ()
 
 
 def test_before_a_fork_leaves_the_run_that_it_leaves_is_measured(

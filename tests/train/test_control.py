@@ -20,6 +20,7 @@ from trainonce.stream.reserved import Decisions
 from trainonce.stream.stream import TokenStream
 from trainonce.train.checkpoints import Checkpoints
 from trainonce.train.loop import StoppedError, Trained, train
+from trainonce.train.replicas import train_replicas
 from trainonce.train.settings import TrainSettings
 
 RUN = TrainSettings(steps=24, batch=4)
@@ -150,6 +151,12 @@ def test_a_target_of_0_is_never_stated(controlled: TokenStream) -> None:
     assert (taken[:, control, 1] == 0).all()
     assert (taken[:, ~control, 1] > 0).any()
     assert not set(np.flatnonzero(control)) & set(controlled.reserved[0].owners)
+
+
+def test_a_stack_has_no_controller(controlled: TokenStream) -> None:
+    models = [fresh(controlled.corpus.tokenizer.size) for _ in range(2)]
+    with pytest.raises(ValueError, match="a controller"):
+        train_replicas(models, [controlled] * 2, [RUN] * 2)
 
 
 def test_a_run_that_forks_off_before_decides_from_there_on(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ def answer(plan: Plan) -> Answers:
     decided = {
         planned.question.id: _compared(planned, cache)
         if planned.arms
-        else _outcome(rows[Role.ANSWER], planned, planned.question.outcome)
+        else _measured(rows, planned, planned.question.outcome)
         for planned in plan.questions
     }
     asked = [planned.question.id for planned in plan.questions if planned.question.id != AA]
@@ -128,11 +129,10 @@ def _about_items(
         **common,
         paper=question.method.paper,
         dose=question.method.dose,
-        others=tuple(_outcome(rows[Role.ANSWER], planned, other) for other in others),
+        others=tuple(_measured(rows, planned, other) for other in others),
         kinds=_groups(rows[Role.ANSWER], planned, "kind"),
         seeds=_groups(rows[Role.ANSWER], planned, "seed"),
         plain=_outcome(rows[Role.CHECK], planned, decided) if len(on_plain) else None,
-        over_steps=_over_steps(rows, planned) if planned.during else (),
     )
 
 
@@ -168,24 +168,25 @@ def _cost(plan: Plan, question: str) -> float:
     return total
 
 
-def _over_steps(rows: dict[Role, pl.DataFrame], planned: PlannedQuestion) -> tuple[StepAnswer, ...]:
-    own = pl.concat(
-        [_own(rows[role], planned, planned.question.outcome) for role in (Role.DURING, Role.ANSWER)]
+def _measured(
+    rows: dict[Role, pl.DataFrame], planned: PlannedQuestion, outcome: Outcome
+) -> OutcomeAnswer:
+    """An outcome at the end of the runs, with what it was before where that was measured."""
+    found = _outcome(rows[Role.ANSWER], planned, outcome)
+    if not planned.during:
+        return found
+    own = pl.concat([_own(rows[role], planned, outcome) for role in (Role.DURING, Role.ANSWER)])
+    steps = own["step"].unique().sort().to_list()
+    samples = [_sample(own.filter(pl.col("step") == step), outcome) for step in steps]
+    over_steps = map(_step_answer, steps, map(_doses, samples))
+    return replace(found, over_steps=tuple(over_steps))
+
+
+def _step_answer(step: int, doses: tuple[DoseAnswer, ...]) -> StepAnswer:
+    top = doses[-1]
+    return StepAnswer(
+        step=step, estimate=top.effect, low=top.effect_low, high=top.effect_high, doses=doses
     )
-    found = []
-    for step in own["step"].unique().sort():
-        doses = _doses(_sample(own.filter(pl.col("step") == step), planned.question.outcome))
-        top = doses[-1]
-        found.append(
-            StepAnswer(
-                step=step,
-                estimate=top.effect,
-                low=top.effect_low,
-                high=top.effect_high,
-                doses=doses,
-            )
-        )
-    return tuple(found)
 
 
 def _outcome(rows: pl.DataFrame, planned: PlannedQuestion, outcome: Outcome) -> OutcomeAnswer:

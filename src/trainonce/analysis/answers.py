@@ -53,31 +53,8 @@ class Group:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OutcomeAnswer:
-    """What one outcome of a question says.
-
-    Attributes:
-        outcome: its name.
-        says: what it is, in words.
-        estimate: the highest dose minus dose 0, or the last arm minus the base run; ``low`` and
-            ``high`` are its 95 % interval, infinite where one pair of runs shows no spread.
-        p: of no trend over doses, by dealing the doses again; or of no difference between the last
-            arm and the base run.
-        doses: one entry a dose, ascending; or one an arm, after the base run.
-    """
-
-    outcome: str
-    says: str
-    estimate: float
-    low: float
-    high: float
-    p: float
-    doses: tuple[DoseAnswer, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
 class StepAnswer:
-    """The outcome that decides, after some steps of the run.
+    """An outcome after some steps of the run.
 
     Attributes:
         step: steps done.
@@ -90,6 +67,32 @@ class StepAnswer:
     low: float
     high: float
     doses: tuple[DoseAnswer, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutcomeAnswer:
+    """What one outcome of a question says.
+
+    Attributes:
+        outcome: its name.
+        says: what it is, in words.
+        estimate: the highest dose minus dose 0, or the last arm minus the base run; ``low`` and
+            ``high`` are its 95 % interval, infinite where one pair of runs shows no spread.
+        p: of no trend over doses, by dealing the doses again; or of no difference between the last
+            arm and the base run.
+        doses: one entry a dose, ascending; or one an arm, after the base run.
+        over_steps: the same at each step where items were measured, the end of the run last; empty
+            where they were measured at the end alone.
+    """
+
+    outcome: str
+    says: str
+    estimate: float
+    low: float
+    high: float
+    p: float
+    doses: tuple[DoseAnswer, ...]
+    over_steps: tuple[StepAnswer, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,8 +142,6 @@ class Answer:
             an effect of the smallest size of interest, by the spread that was observed, or assumed
             where there is one seed.
         checks: what tested its assumptions.
-        over_steps: the outcome that decides at each step where its items were measured, the end of
-            the run last; empty where they were measured at the end alone.
         dose: what doses count, for a question about items.
     """
 
@@ -164,7 +165,6 @@ class Answer:
     assumptions: tuple[str, ...]
     units_needed: int | None = None
     checks: tuple[Check, ...] = ()
-    over_steps: tuple[StepAnswer, ...] = ()
     dose: str = COPIES
 
     def to_json(self) -> dict[str, Any]:
@@ -183,6 +183,7 @@ class Answer:
             "outcome": decided["outcome"],
             "outcome_says": decided["says"],
             "doses": decided["doses"],
+            "over_steps": decided["over_steps"],
             **{k: v for k, v in document.items() if k not in ("verdict", "unit")},
         }
         finite: dict[str, Any] = _finite(found)

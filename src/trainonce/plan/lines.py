@@ -10,6 +10,7 @@ from trainonce.plan import fork
 from trainonce.plan.jobs import Line
 from trainonce.plan.multiplex import Trunk
 from trainonce.plan.plan import Role
+from trainonce.stream.stream import TokenStream
 from trainonce.study.load import StudyDefinition
 from trainonce.study.questions import ItemQuestion, RunQuestion
 from trainonce.study.schema import AA, Strategy
@@ -68,8 +69,16 @@ class Design:
     @property
     def controlled(self) -> frozenset[str]:
         """The questions whose insertions a controller decides while a run goes on."""
-        packed = (*self.trunks.values(), *self.own.values())
-        return frozenset(one.question for trunk in packed for one in trunk.stream.reserved)
+        return frozenset(one.question for found in self._streams for one in found.reserved)
+
+    @property
+    def marked(self) -> frozenset[str]:
+        """The questions whose insertions carry noise."""
+        return frozenset(name for found in self._streams for name, _ in found.marks)
+
+    @property
+    def _streams(self) -> tuple[TokenStream, ...]:
+        return tuple(trunk.stream for trunk in (*self.trunks.values(), *self.own.values()))
 
     def packed(self, question: str, seed: int) -> Trunk:
         """What the run with the items of ``question`` reads."""

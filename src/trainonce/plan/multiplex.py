@@ -71,11 +71,12 @@ def pack(
 
 
 def _divided(study: StudyDefinition, stream: TokenStream) -> list[Problem]:
-    """Controllers in a run that several processes train: each would probe a part of the model."""
+    """What acts on the model while it trains, in a run that several processes train."""
     if study.recipe.processes is None:
         return []
-    right = "its controller probes the model in one process: leave out recipe.processes"
-    return [study.problem(one.question, "method", None, right) for one in stream.reserved]
+    right = "it acts on the model while it trains, in one process: leave out recipe.processes"
+    names = [*(one.question for one in stream.reserved), *(name for name, _ in stream.marks)]
+    return [study.problem(name, "method", None, right) for name in names]
 
 
 def _free_lane(stream: TokenStream, treatment: Treated) -> int | None:

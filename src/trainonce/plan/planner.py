@@ -143,14 +143,15 @@ def _as_trained(
 ) -> dict[Where, Line]:
     """Runs as this machine trains them: stacked or compiled where that pays.
 
-    A run that others leave, that leaves another, that is measured before its end or has a
-    controller trains by itself: a stack keeps no states. In a study with such runs none is
-    compiled, so that arms and base run have the same arithmetic.
+    A run that others leave, that leaves another, that is measured before its end, or that a
+    controller or noise acts in, trains by itself: a stack keeps no states. In a study with such
+    runs none is compiled, so that arms and base run have the same arithmetic.
     """
+    acting = design.controlled | design.marked
     held = {
         line.spec.key: ()
         for line in drawn.values()
-        if design.controlled.intersection(treated.question for treated in line.spec.treatments)
+        if acting.intersection(treated.question for treated in line.spec.treatments)
     }
     left = {**cuts(drawn), **watched(design, drawn), **held}
     alone = {line.spec.name: line.spec for line in drawn.values() if _alone(line, left)}

@@ -60,7 +60,7 @@ def dose_response(answer: Answer, height: int = 250) -> go.Figure:
 
 def over_steps(answer: Answer, height: int = 250) -> go.Figure:
     """The effect of the highest dose over the steps of the run, with its 95 % interval."""
-    shown = answer.over_steps
+    shown = answer.decided.over_steps
     figure = _figure(height)
     figure.add_trace(
         go.Scatter(
@@ -91,7 +91,7 @@ def over_steps(answer: Answer, height: int = 250) -> go.Figure:
 
 def steps_in_words(answer: Answer) -> str:
     """What the figure over steps shows, for those who do not see it. Not escaped."""
-    shown = "; ".join(map(_step_in_words, answer.over_steps))
+    shown = "; ".join(map(_step_in_words, answer.decided.over_steps))
     return f"Effect on {answer.decided.outcome} over steps. {shown}."
 
 

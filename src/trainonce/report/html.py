@@ -86,7 +86,9 @@ def render(answers: Answers, plan: Plan) -> str:
         for index, card in enumerate(cards)
     }
     figures |= {
-        f"steps-{index}": over_steps(card) for index, card in enumerate(cards) if card.over_steps
+        f"steps-{index}": over_steps(card)
+        for index, card in enumerate(cards)
+        if card.decided.over_steps
     }
     if answers.curves:
         figures["curves"] = training_curves(answers.curves)

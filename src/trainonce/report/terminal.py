@@ -152,10 +152,10 @@ def _parts(answer: Answer) -> str:
 
 def _over_steps(answer: Answer) -> str:
     """The effect at each step where items were measured, on a line of its own."""
-    if not answer.over_steps:
+    if not answer.decided.over_steps:
         return ""
-    bars = _bars([one.estimate for one in answer.over_steps])
-    parts = "   ".join(f"{one.step}: {number(one.estimate)}" for one in answer.over_steps)
+    bars = _bars([one.estimate for one in answer.decided.over_steps])
+    parts = "   ".join(f"{one.step}: {number(one.estimate)}" for one in answer.decided.over_steps)
     return f"\neffect after step   {parts}   {bars}"
 
 

@@ -9,10 +9,11 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from trainonce.sites import Item
+from trainonce.sites import Item, Watermarked
 from trainonce.stream.corpus import Corpus
 from trainonce.stream.keys import generator, stable_hash, stable_hashes
 from trainonce.stream.lanes import Address, Claim, Slots, claim_blocks, claim_slots, members, place
+from trainonce.stream.marks import Marks, Noise
 from trainonce.stream.order import sequence_order
 from trainonce.stream.overlay import Overlay, Pool
 from trainonce.stream.reading import read_rows
@@ -46,6 +47,7 @@ class TokenStream:
         overlay: the insertions.
         claims: slots and source blocks that questions own.
         items: each question's items with the dose that each got.
+        marks: insertions whose embeddings carry noise.
         reserved: slots that are filled as controllers decide in the run; empty until then.
     """
 
@@ -60,6 +62,7 @@ class TokenStream:
     claims: tuple[tuple[str, Claim], ...] = ()
     items: Mapping[str, tuple[Item, ...]] = field(default_factory=lambda: MappingProxyType({}))
     reserved: tuple[Reserved, ...] = ()
+    marks: tuple[tuple[str, Marks], ...] = ()
 
     def keyed(
         self, question: str, lane: int = 0, window: tuple[float, float] = (0.0, 1.0)
@@ -141,6 +144,31 @@ class TokenStream:
         stream = stream._claim("slots", claim)
         rows, offsets = place(claim, slots, lengths)
         return replace(stream, overlay=self.overlay.add(rows, offsets, inserted, pool))
+
+    def insert_marked(self, items: Sequence[Item], strength: float) -> TokenStream:
+        """`insert` items of one document each, whose embeddings carry noise in every copy.
+
+        Args:
+            items: whose tests are of the kind `Watermarked`, which name their noise.
+            strength: see `Noise`.
+
+        Raises:
+            ValueError: as `insert`.
+        """
+        own = replace(self, overlay=Overlay()).insert(items).overlay
+        seeds = [i.test.seed for i in items if i.dose and isinstance(i.test, Watermarked)]
+        marks = Marks(
+            rows=own.rows,
+            starts=own.offsets + np.int64(1),  # after the end-of-text token that opens the copy
+            lengths=np.diff(own.bounds)[own.documents] - 2,
+            seeds=np.array(seeds, dtype=np.int64)[own.documents],
+            strength=strength,
+        )
+        return replace(self.insert(items), marks=(*self.marks, (self.question, marks)))
+
+    def noises(self, positions: npt.NDArray[np.int64]) -> list[Noise]:
+        """The noises on the embeddings of the sequences at ``positions`` ``(B,)``."""
+        return [noise for _, marks in self.marks for noise in marks.of(positions)]
 
     def reserve(
         self, items: Sequence[Item], copies: int, every: int, decide: Decide

@@ -12,6 +12,7 @@ from torch import nn
 
 from trainonce.methods.registry import methods
 from trainonce.models.build import build, shape
+from trainonce.models.embedding import Change, changed
 from trainonce.models.layers import recompute
 from trainonce.sites import Item, Measurement, Pursuit
 from trainonce.stream.corpus import Corpus
@@ -163,19 +164,35 @@ def run_measurement(
     model.to(device).eval()
     probe = methods()[spec.probe].cls()
 
-    def logits(tokens_BT: torch.Tensor) -> torch.Tensor:
-        if stop is not None and stop():
-            raise StoppedError("stopped inside a measurement, which starts anew next time")
-        found: torch.Tensor = model(tokens_BT.to(device))
-        return found
-
+    measured = _Measured(model, device, stop)
     items = spec.items(corpus)
     if spec.treated is None:
-        rows: list[Measurement] = probe(logits, corpus, spec.trained.sequence)
+        rows: list[Measurement] = probe(measured, corpus, spec.trained.sequence)
     else:
         own = decided.get(spec.treated.question)
-        rows = probe(logits, [_pursued(item, number, own) for number, item in enumerate(items)])
+        rows = probe(measured, [_pursued(item, number, own) for number, item in enumerate(items)])
     return rows
+
+
+class _Measured:
+    """A model as probes see it: one that may be stopped before each pass."""
+
+    def __init__(
+        self, model: nn.Module, device: torch.device, stop: Callable[[], bool] | None
+    ) -> None:
+        self._model = model
+        self._device = device
+        self._stop = stop
+
+    def __call__(self, tokens_BT: torch.Tensor) -> torch.Tensor:
+        if self._stop is not None and self._stop():
+            raise StoppedError("stopped inside a measurement, which starts anew next time")
+        found: torch.Tensor = self._model(tokens_BT.to(self._device))
+        return found
+
+    def embedded(self, tokens_BT: torch.Tensor, change: Change) -> torch.Tensor:
+        with changed(self._model, change):
+            return self(tokens_BT)
 
 
 def _pursued(item: Item, number: int, decided: Decisions | None) -> Item:

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from trainonce.models.embedding import adding, changed
 from trainonce.stream.reserved import Decisions
 from trainonce.stream.stream import TokenStream
 from trainonce.train.checkpoints import Checkpoints, State
@@ -161,7 +162,9 @@ def update(
         own = processes.share(positions)
         tokens_BT = torch.from_numpy(stream.read(own)).to(run.device)
         with processes.passing(called, last=index == settings.accumulate):
-            with _autocast(settings.precision, run.device):
+            noises = stream.noises(own)
+            change = adding(noises) if noises else None
+            with _autocast(settings.precision, run.device), changed(run.model, change):
                 logits_BTV = called(tokens_BT[:, :-1])
                 part = token_losses(logits_BTV, tokens_BT[:, 1:]).mean() / settings.accumulate
             part.backward()

@@ -23,6 +23,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "backdoor": {"doses": (0, 2, 5), "triggers": 3, "context": 6},
     "forgetting": {"doses": (0, 2, 5), "items": 4, "tokens": 16},
     "acquisition": {"doses": (0, 2, 5), "people": 3, "templates": 3, "copies": 20},
+    "watermark": {"doses": (0, 2, 5), "items": 4, "tokens": 16},
     "placebo": {"items": 5, "tokens": 16},
 }
 
