@@ -22,7 +22,7 @@ class Control:
     def __init__(self, stream: TokenStream, batch: int) -> None:
         self._stream = stream
         self._batch = batch
-        self._reading: TokenStream | None = None
+        self._reading = None if stream.reserved else stream
 
     def reads(self, run: RunState) -> TokenStream:
         """What ``run`` reads in its next step; takes the decisions that are due."""
