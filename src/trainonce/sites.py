@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
 
 class Site(StrEnum):
@@ -98,6 +99,21 @@ class Watermarked:
 
 
 @dataclass(frozen=True)
+class Unlearning:
+    """What is left of a text after unlearning.
+
+    Attributes:
+        again: whether it is given back.
+        epochs: rounds of unlearning over the texts to forget.
+        lr: learning rate of unlearning.
+    """
+
+    again: Completion
+    epochs: int
+    lr: float
+
+
+@dataclass(frozen=True)
 class Item:
     """One unit of an item treatment, with the dose that it was given at random.
 
@@ -113,7 +129,7 @@ class Item:
     kind: str
     dose: int
     documents: tuple[tuple[int, ...], ...]
-    test: Completion | Choice | Contrast | Pursuit | Watermarked
+    test: Completion | Choice | Contrast | Pursuit | Watermarked | Unlearning
 
 
 @dataclass(frozen=True)
@@ -131,8 +147,8 @@ LanguageModel = Callable[["torch.Tensor"], "torch.Tensor"]
 """Token ids ``(B, T)`` to logits ``(B, T, V)``."""
 
 
-class EmbeddedModel(Protocol):
-    """A language model whose input embeddings a probe may change on their way in."""
+class WholeModel(Protocol):
+    """A language model as a probe gets it: that may be changed for the measurement alone."""
 
     def __call__(self, tokens_BT: torch.Tensor, /) -> torch.Tensor:
         """Logits ``(B, T, V)``."""
@@ -141,6 +157,9 @@ class EmbeddedModel(Protocol):
         self, tokens_BT: torch.Tensor, change: Callable[[torch.Tensor], torch.Tensor]
     ) -> torch.Tensor:
         """Logits of the embeddings ``(B, T, D)`` that ``change`` gives."""
+
+    def changed(self, by: Callable[[nn.Module], nn.Module]) -> WholeModel:
+        """What ``by`` makes of the model, which must stay as it is."""
 
 
 class ItemTreatment(Protocol):
@@ -158,5 +177,5 @@ class ItemTreatment(Protocol):
 class ItemProbe(Protocol):
     """A measurement of what a model makes of single items."""
 
-    def __call__(self, model: EmbeddedModel, items: Sequence[Item]) -> list[Measurement]:
+    def __call__(self, model: WholeModel, items: Sequence[Item]) -> list[Measurement]:
         """Measure every item."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from trainonce.methods.registry import methods, probe_of
 from trainonce.plan.plan import Job, Reason, Role
 from trainonce.plan.stacks import Known
-from trainonce.sites import Choice, Completion, Item, Pursuit, Watermarked
+from trainonce.sites import Choice, Completion, Item, Pursuit, Unlearning, Watermarked
 from trainonce.stream.corpus import Corpus
 from trainonce.study.questions import ItemQuestion
 from trainonce.study.schema import AA, Strategy
@@ -232,6 +232,9 @@ def _test_tokens(item: Item) -> int:
         return _choice_tokens(test)
     if isinstance(test, Pursuit):
         return _choice_tokens(test.probed) + _choice_tokens(test.asked)
+    if isinstance(test, Unlearning):
+        passes = 4 + 3 * 3 * test.epochs  # each model, and three ways of a pass and back
+        return passes * (len(test.again.prompt) + len(test.again.target))
     if isinstance(test, Watermarked):
         passes = 3 + 9  # a pass and back, and one with each noise
         return passes * (len(test.prompt) + len(test.text))

@@ -194,6 +194,9 @@ class _Measured:
         with changed(self._model, change):
             return self(tokens_BT)
 
+    def changed(self, by: Callable[[nn.Module], nn.Module]) -> _Measured:
+        return _Measured(by(self._model), self._device, self._stop)
+
 
 def _pursued(item: Item, number: int, decided: Decisions | None) -> Item:
     """``item`` with what a controller, where it has one, saw and did."""

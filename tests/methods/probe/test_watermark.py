@@ -34,6 +34,9 @@ class Whole:
         with changed(self.model, change):
             return self(tokens_BT)
 
+    def changed(self, by: Callable[[nn.Module], nn.Module]) -> Whole:
+        return Whole(by(self.model))
+
 
 @pytest.fixture(scope="module")
 def model() -> Whole:

@@ -118,7 +118,7 @@ def check_templates(templates: int, kept: int) -> None:
 
 def invented(random: np.random.Generator, count: int, templates: int) -> dict[str, list[Fact]]:
     """Facts about ``count`` people of each relation, each stated in so many wordings."""
-    names = _names(random, count * len(RELATIONS))
+    names = invented_names(random, count * len(RELATIONS))
     facts: dict[str, list[Fact]] = {}
     for kind, (known, values) in RELATIONS.items():
         facts[kind] = []
@@ -145,7 +145,7 @@ def asked(prompt: str, fact: Fact, tokenizer: Tokenizer) -> Choice:
     )
 
 
-def _names(random: np.random.Generator, count: int) -> list[str]:
+def invented_names(random: np.random.Generator, count: int) -> list[str]:
     """Different invented names, such as ``Zobira``."""
     names: dict[str, None] = {}
     while len(names) < count:

@@ -12,7 +12,7 @@ from torch import Tensor
 from trainonce.methods.probe.recall.scores import measured
 from trainonce.methods.registry import Outcome, method
 from trainonce.models.embedding import adding, gaussian
-from trainonce.sites import EmbeddedModel, Item, Measurement, Site, Watermarked
+from trainonce.sites import Item, Measurement, Site, Watermarked, WholeModel
 from trainonce.stream.keys import stable_hash
 from trainonce.stream.marks import Noise
 
@@ -56,7 +56,7 @@ class WatermarkGradient:
     was trained with it has a lower loss in its direction. Pawelczyk et al. 2024, arXiv 2406.17216.
     """
 
-    def __call__(self, model: EmbeddedModel, items: Sequence[Item]) -> list[Measurement]:
+    def __call__(self, model: WholeModel, items: Sequence[Item]) -> list[Measurement]:
         """Three rows an item: ``statistic``, ``detected`` and ``loss_gap``."""
         rows = []
         for item in items:
@@ -67,7 +67,7 @@ class WatermarkGradient:
         return rows
 
 
-def statistic(model: EmbeddedModel, test: Watermarked) -> float:
+def statistic(model: WholeModel, test: Watermarked) -> float:
     """See `WatermarkGradient`."""
     leaves: list[Tensor] = []
 
@@ -85,7 +85,7 @@ def statistic(model: EmbeddedModel, test: Watermarked) -> float:
 
 
 @torch.no_grad()
-def _loss_gap(model: EmbeddedModel, test: Watermarked) -> float:
+def _loss_gap(model: WholeModel, test: Watermarked) -> float:
     """The passage's own noise in the first row, fresh ones in the others."""
     fresh = [stable_hash(test.seed, "fresh", number, bits=62) for number in range(_FRESH)]
     noises = [
