@@ -24,6 +24,12 @@ class Site(StrEnum):
     PROBE = "probe"
 
 
+class Family(StrEnum):
+    """What an objective is of: objectives of one family are called alike."""
+
+    LANGUAGE = "language"
+
+
 class SettingError(ValueError):
     """A setting that cannot be used, by the name of its field."""
 
@@ -160,6 +166,13 @@ class WholeModel(Protocol):
 
     def changed(self, by: Callable[[nn.Module], nn.Module]) -> WholeModel:
         """What ``by`` makes of the model, which must stay as it is."""
+
+
+class LanguageObjective(Protocol):
+    """What a language model minimizes; the loss of a batch is the mean over its tokens."""
+
+    def __call__(self, logits_BTV: torch.Tensor, targets_BT: torch.Tensor, /) -> torch.Tensor:
+        """The loss of each token: ``(B, T)``."""
 
 
 class ItemTreatment(Protocol):

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import ConfigDict
 
-from trainonce.sites import Site
+from trainonce.sites import Family, Site
 
 ENTRY_POINTS = "trainonce.methods"
 COPIES = "copies of each item"
@@ -60,6 +60,7 @@ class Method:
     probe: str | None
     outcomes: tuple[Outcome, ...]
     dose: str = COPIES
+    family: Family | None = None
 
     @property
     def summary(self) -> str:
@@ -81,6 +82,7 @@ def method(
     outcomes: tuple[Outcome, ...] = (),
     dose: str = COPIES,
     name: str | None = None,
+    family: Family | None = None,
 ) -> Callable[[_Class], _Class]:
     """Register a frozen data class as a method.
 
@@ -92,6 +94,7 @@ def method(
         outcomes: for a probe, what it measures.
         dose: for an item treatment, what its doses count.
         name: as it stands in study files; the class name in snake case when left out.
+        family: of an objective.
     """
 
     def register(cls: _Class) -> _Class:
@@ -111,6 +114,7 @@ def method(
             probe=probe,
             outcomes=outcomes,
             dose=dose,
+            family=family,
         )
         return cls
 

@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from types import MappingProxyType
 
 import torch
 from pydantic import TypeAdapter
-from torch import nn
+from torch import Tensor, nn
 
 from trainonce.methods.registry import methods
+from trainonce.methods.weights.merging.average import Average
 from trainonce.models.build import build, shape
 from trainonce.models.embedding import Change, changed
 from trainonce.models.layers import recompute
 from trainonce.sites import Item, Measurement, Pursuit
 from trainonce.stream.corpus import Corpus
 from trainonce.stream.keys import stable_hash
+from trainonce.stream.parts import Parts
 from trainonce.stream.reserved import Decisions
 from trainonce.stream.stream import TokenStream
-from trainonce.tasks.specs import MeasureSpec, TrainSpec, Treated, spec_hash
+from trainonce.tasks.specs import AverageSpec, MeasureSpec, TrainSpec, Treated, spec_hash
 from trainonce.train.checkpoints import Checkpoints, State
 from trainonce.train.clock import Progress
 from trainonce.train.guard import DivergedError
 from trainonce.train.journal import Track
 from trainonce.train.loop import StoppedError, Trained, train
+from trainonce.train.losses import token_losses
 from trainonce.train.processes import ALONE, Processes
 from trainonce.train.replicas import train_replicas
-from trainonce.train.state import reseeded
+from trainonce.train.state import load_weights, reseeded
 
 
 def run_training(
@@ -75,6 +78,7 @@ def run_training(
         until=until,
         processes=processes,
         track=track,
+        objective=spec.objective.build() if spec.objective else token_losses,
     )
     return model, trained
 
@@ -101,7 +105,8 @@ def run_stacked(
     for spec, corpus in zip(specs, corpora, strict=True):
         treatments = TypeAdapter(tuple[Treated, ...]).dump_python(spec.treatments, mode="json")
         facts = {"corpus": spec.corpus, "seed": spec.seed, "rows": spec.rows, "by": treatments}
-        name = spec_hash(facts)
+        mixture = asdict(spec.mixture) if spec.mixture else None
+        name = spec_hash({**facts, "mixture": mixture})
         if name not in read:
             read[name] = treated_stream(spec, corpus)
         streams.append(read[name])
@@ -141,6 +146,25 @@ def _boundary(spec: TrainSpec, corpus: Corpus) -> int | None:
     return corpus.tokenizer.end_of_text if spec.attention == "within" else None
 
 
+def run_averaging(
+    spec: AverageSpec, corpus: Corpus, weights: Callable[[TrainSpec], dict[str, Tensor]]
+) -> nn.Module:
+    """The average of ``spec``, on the CPU.
+
+    Args:
+        spec: what is averaged.
+        corpus: what its runs read.
+        weights: those that a run ended with.
+    """
+    models = []
+    for run in spec.models:
+        model = shell(run, corpus)
+        load_weights(model, weights(run))
+        models.append(model)
+    average = Average(weights=tuple(float(weight) for weight in spec.weights))
+    return average(models)
+
+
 def run_measurement(
     spec: MeasureSpec,
     model: nn.Module,
@@ -165,11 +189,14 @@ def run_measurement(
     probe = methods()[spec.probe].cls()
 
     measured = _Measured(model, device, stop)
-    items = spec.items(corpus)
-    if spec.treated is None:
-        rows: list[Measurement] = probe(measured, corpus, spec.trained.sequence)
+    rows: list[Measurement]
+    if spec.part is not None:
+        parts = Parts(corpus, spec.part.parts)
+        rows = probe.on_part(measured, parts, spec.part.name, spec.trained.sequence)
+    elif spec.treated is None:
+        rows = probe(measured, corpus, spec.trained.sequence)
     else:
-        own = decided.get(spec.treated.question)
+        own, items = decided.get(spec.treated.question), spec.items(corpus)
         rows = probe(measured, [_pursued(item, number, own) for number, item in enumerate(items)])
     return rows
 

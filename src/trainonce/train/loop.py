@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from trainonce.models.embedding import adding, changed
+from trainonce.sites import LanguageObjective
 from trainonce.stream.reserved import Decisions
 from trainonce.stream.stream import TokenStream
 from trainonce.train.checkpoints import Checkpoints, State
@@ -23,6 +23,7 @@ from trainonce.train.clock import Clock, Progress
 from trainonce.train.control import Control
 from trainonce.train.guard import finite, look, look_due
 from trainonce.train.journal import Journal, Track
+from trainonce.train.losses import token_losses
 from trainonce.train.precision import Precision
 from trainonce.train.processes import ALONE, Processes
 from trainonce.train.settings import AdamWSettings, OnNan, TrainSettings
@@ -62,6 +63,7 @@ def train(
     until: int | None = None,
     processes: Processes = ALONE,
     track: Track | None = None,
+    objective: LanguageObjective = token_losses,
 ) -> Trained:
     """Train ``model`` in place on ``stream``, going on from the newest checkpoint.
 
@@ -84,6 +86,7 @@ def train(
             that goes on from it ends with the same bits.
         processes: that train the run together, each of which calls this; one when left out.
         track: told of each step once, when the state after it is saved.
+        objective: what is minimized; cross-entropy when left out.
 
     Raises:
         DivergedError: when the loss is not finite or grows, see `trainonce.train.guard`; the last
@@ -110,7 +113,7 @@ def train(
             run.anchor is None or run.step % settings.rewind_steps == 0
         ):
             drop_anchor(run)
-        update(run, control.reads(run), settings, called, processes)
+        update(run, control.reads(run), settings, called, processes, objective)
         if report and clock.due(run.step):
             report(clock.progress(run.step, float(run.losses[run.step - 1])))
         if look_due(run, settings) or run.step == end:
@@ -145,6 +148,7 @@ def update(
     settings: TrainSettings,
     called: nn.Module,
     processes: Processes = ALONE,
+    objective: LanguageObjective = token_losses,
 ) -> None:
     """One step: read a batch, go through the model and back, update. Waits for no device.
 
@@ -154,6 +158,7 @@ def update(
         settings: the run's numbers.
         called: the run's model, as ``processes`` placed it.
         processes: that train the run together.
+        objective: what is minimized.
     """
     first = run.step * settings.batch
     batch = np.arange(first, first + settings.batch)
@@ -166,7 +171,8 @@ def update(
             change = adding(noises) if noises else None
             with _autocast(settings.precision, run.device), changed(run.model, change):
                 logits_BTV = called(tokens_BT[:, :-1])
-                part = token_losses(logits_BTV, tokens_BT[:, 1:]).mean() / settings.accumulate
+                losses_BT = objective(logits_BTV, tokens_BT[:, 1:])
+                part = losses_BT.mean() / settings.accumulate
             part.backward()
         loss = loss + part.detach()
     loss = processes.mean(loss)
@@ -208,13 +214,6 @@ def _refuse_strangers(optimizer: Optimizer, model: nn.Module) -> None:
             "the optimizer holds parameters that the model does not have; sharding replaces a "
             "model's parameters, so leave the optimizer out there"
         )
-
-
-def token_losses(logits_BTV: Tensor, targets_BT: Tensor) -> Tensor:
-    """The loss of each token, in nats: ``(B, T)``."""
-    return F.cross_entropy(
-        logits_BTV.flatten(0, 1).float(), targets_BT.flatten(), reduction="none"
-    ).view(targets_BT.shape)
 
 
 def _step_if(optimizer: Optimizer, wanted: Tensor) -> None:
