@@ -15,13 +15,20 @@ from trainonce.methods.weights.merging.average import Average
 from trainonce.models.build import build, shape
 from trainonce.models.embedding import Change, changed
 from trainonce.models.layers import recompute
-from trainonce.sites import Item, Measurement, Pursuit
+from trainonce.sites import Item, LanguageModel, Measurement, Pursuit
 from trainonce.stream.corpus import Corpus
 from trainonce.stream.keys import stable_hash
 from trainonce.stream.parts import Parts
 from trainonce.stream.reserved import Decisions
 from trainonce.stream.stream import TokenStream
-from trainonce.tasks.specs import AverageSpec, MeasureSpec, TrainSpec, Treated, spec_hash
+from trainonce.tasks.specs import (
+    STEERING,
+    AverageSpec,
+    MeasureSpec,
+    TrainSpec,
+    Treated,
+    spec_hash,
+)
 from trainonce.train.checkpoints import Checkpoints, State
 from trainonce.train.clock import Progress
 from trainonce.train.guard import DivergedError
@@ -170,25 +177,31 @@ def run_measurement(
     model: nn.Module,
     corpus: Corpus,
     stop: Callable[[], bool] | None = None,
+    steering: Sequence[nn.Module] = (),
     decided: Mapping[str, Decisions] = MappingProxyType({}),
 ) -> list[Measurement]:
     """Measure ``model``, which is moved to the device that it was trained on.
 
     Args:
         spec: what is measured.
-        model: the trained one.
-        corpus: what it read.
-        stop: asked before each pass through the model.
+        model: the model.
+        corpus: what the probe reads.
+        stop: asked before each pass through the model whether to stop.
+        steering: the tuned and the untuned model that steer it, where ``spec`` says so.
         decided: what controllers decided while it trained, by question.
 
     Raises:
         StoppedError: when ``stop``, asked before each pass through the model, said so.
     """
     device = torch.device(spec.trained.device)
-    model.to(device).eval()
+    for one in (model, *steering):
+        one.to(device).eval()
+    predicts: LanguageModel = model
+    if spec.steered:
+        predicts = methods()[STEERING].cls(alpha=spec.steered.alpha)(model, *steering)
     probe = methods()[spec.probe].cls()
 
-    measured = _Measured(model, device, stop)
+    measured = _Measured(model, predicts, device, stop)
     rows: list[Measurement]
     if spec.part is not None:
         parts = Parts(corpus, spec.part.parts)
@@ -205,24 +218,29 @@ class _Measured:
     """A model as probes see it: one that may be stopped before each pass."""
 
     def __init__(
-        self, model: nn.Module, device: torch.device, stop: Callable[[], bool] | None
+        self,
+        model: nn.Module,
+        predicts: LanguageModel,
+        device: torch.device,
+        stop: Callable[[], bool] | None,
     ) -> None:
         self._model = model
+        self._predicts = predicts
         self._device = device
         self._stop = stop
 
     def __call__(self, tokens_BT: torch.Tensor) -> torch.Tensor:
         if self._stop is not None and self._stop():
             raise StoppedError("stopped inside a measurement, which starts anew next time")
-        found: torch.Tensor = self._model(tokens_BT.to(self._device))
-        return found
+        return self._predicts(tokens_BT.to(self._device))
 
     def embedded(self, tokens_BT: torch.Tensor, change: Change) -> torch.Tensor:
         with changed(self._model, change):
             return self(tokens_BT)
 
     def changed(self, by: Callable[[nn.Module], nn.Module]) -> _Measured:
-        return _Measured(by(self._model), self._device, self._stop)
+        found = by(self._model)
+        return _Measured(found, found, self._device, self._stop)
 
 
 def _pursued(item: Item, number: int, decided: Decisions | None) -> Item:
