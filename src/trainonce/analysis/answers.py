@@ -11,6 +11,7 @@ import polars as pl
 from trainonce.analysis.detection import Detection
 from trainonce.analysis.effects import Estimate
 from trainonce.analysis.verdicts import Verdict
+from trainonce.methods.registry import COPIES
 from trainonce.sites import Unit
 
 
@@ -53,6 +54,23 @@ class Group:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StepAnswer:
+    """An outcome after some steps of the run.
+
+    Attributes:
+        step: steps done.
+        estimate: the highest dose minus dose 0; ``low`` and ``high`` are its 95 % interval.
+        doses: one entry a dose, ascending.
+    """
+
+    step: int
+    estimate: float
+    low: float
+    high: float
+    doses: tuple[DoseAnswer, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class OutcomeAnswer:
     """What one outcome of a question says.
 
@@ -64,6 +82,8 @@ class OutcomeAnswer:
         p: of no trend over doses, by dealing the doses again; or of no difference between the last
             arm and the base run.
         doses: one entry a dose, ascending; or one an arm, after the base run.
+        over_steps: the same at each step where items were measured, the end of the run last; empty
+            where they were measured at the end alone.
     """
 
     outcome: str
@@ -73,6 +93,7 @@ class OutcomeAnswer:
     high: float
     p: float
     doses: tuple[DoseAnswer, ...]
+    over_steps: tuple[StepAnswer, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +145,7 @@ class Answer:
         checks: what tested its assumptions.
         detections: how well each score of the probe tells items that were inserted from those of
             dose 0, where its outcomes are such scores.
+        dose: what doses count, for a question about items.
     """
 
     question: str
@@ -147,6 +169,7 @@ class Answer:
     units_needed: int | None = None
     checks: tuple[Check, ...] = ()
     detections: tuple[Detection, ...] = ()
+    dose: str = COPIES
 
     def to_json(self) -> dict[str, Any]:
         """The answer as JSON data, the deciding outcome's numbers at the top."""
@@ -164,6 +187,7 @@ class Answer:
             "outcome": decided["outcome"],
             "outcome_says": decided["says"],
             "doses": decided["doses"],
+            "over_steps": decided["over_steps"],
             **{k: v for k, v in document.items() if k not in ("verdict", "unit")},
         }
         finite: dict[str, Any] = _finite(found)

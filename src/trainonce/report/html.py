@@ -18,7 +18,15 @@ from plotly.utils import PlotlyJSONEncoder
 from trainonce.analysis.answers import Answer, Answers
 from trainonce.analysis.verdicts import ALPHA, Verdict
 from trainonce.plan.plan import Plan
-from trainonce.report.figures import arms, curves_in_words, dose_response, in_words, training_curves
+from trainonce.report.figures import (
+    arms,
+    curves_in_words,
+    dose_response,
+    in_words,
+    over_steps,
+    steps_in_words,
+    training_curves,
+)
 from trainonce.report.picture import plan_svg
 from trainonce.report.sentences import (
     detectable,
@@ -78,6 +86,11 @@ def render(answers: Answers, plan: Plan) -> str:
         if card.unit is Unit.RUN
         else dose_response(card, height=190 if card is check else 250)
         for index, card in enumerate(cards)
+    }
+    figures |= {
+        f"steps-{index}": over_steps(card)
+        for index, card in enumerate(cards)
+        if card.decided.over_steps
     }
     if answers.curves:
         figures["curves"] = training_curves(answers.curves)
@@ -199,6 +212,7 @@ _environment.filters |= {
     "tested": tested,
     "detected": lambda found: typeset(detected(found)),
     "in_words": lambda answer: typeset(in_words(answer)),
+    "steps_in_words": lambda answer: typeset(steps_in_words(answer)),
     "listed": listed,
     "few": few,
     "detectable": lambda value: typeset(detectable(value)),
