@@ -43,7 +43,6 @@ from trainonce.study.schema import AA
 SECONDS = 1.0
 """Between two looks at what is shown."""
 
-_KEEP_ALIVE = 15.0
 _MOST_PAGES = 100
 _STATIC = {
     "report.css": "text/css",
@@ -113,6 +112,8 @@ class Live:
         study = self._served()
         if self._is_running(study):
             raise ControlError("this study runs already")
+        if study.is_finished:
+            raise ControlError("this study is finished")
         self._log = study.plan.home / "logs" / f"serve-{int(time.time())}.log"
         self.started = go_on(study.plan.file, self._log)
         self._stopping = False
@@ -144,10 +145,9 @@ class Live:
         seen = study.look()
         running = self._is_running(study)
         ledger_runs = study.status is not None and study.status.state == "running"
-        done = study.status is not None and study.status.state == "finished"
         facts = seen.facts | {
             "stop.off": not ledger_runs,
-            "resume.off": running or done,
+            "resume.off": running or study.is_finished,
             "resume.word": "Resume" if study.status else "Run",
             "control.note": self._told(ledger_runs),
         }
@@ -240,12 +240,15 @@ def live_app(live: Live) -> Starlette:
     )
 
 
-async def stream(glance: Glance, seconds: float = SECONDS) -> AsyncIterator[str]:
+async def stream(
+    glance: Glance, seconds: float = SECONDS, keep_alive: float = 15.0
+) -> AsyncIterator[str]:
     """Server-sent events: everything at first, then what has changed.
 
     Args:
         glance: what is looked at.
         seconds: between two looks.
+        keep_alive: seconds without news after which a word is said, so that nobody hangs up.
     """
     shown: Facts = {}
     quiet = 0.0
@@ -255,7 +258,7 @@ async def stream(glance: Glance, seconds: float = SECONDS) -> AsyncIterator[str]
         if news := changed(shown, now):
             yield f"data: {json.dumps(news, ensure_ascii=True)}\n\n"
             shown, quiet = now, 0.0
-        elif quiet >= _KEEP_ALIVE:
+        elif quiet >= keep_alive:
             yield ": still here\n\n"
             quiet = 0.0
         await asyncio.sleep(seconds)

@@ -188,6 +188,11 @@ class ServedStudy:
         }
         return Seen(self.plan.hash, facts)
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing is left to be done, as of the last look."""
+        return bool(self.jobs) and all(job.state not in OPEN for job in self.jobs.values())
+
     def _take(self, plan: Plan) -> None:
         self.plan = plan
         self.losses = Losses(JobCache(plan.home), runs_of(plan))
