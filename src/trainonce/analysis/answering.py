@@ -13,13 +13,15 @@ import polars as pl
 from trainonce.analysis.answers import (
     Answer,
     Answers,
+    Check,
     Curve,
     DoseAnswer,
     Group,
     LeftOut,
     OutcomeAnswer,
 )
-from trainonce.analysis.effects import Estimate, Sample, effect, holm, mean, trend
+from trainonce.analysis.averages import average_checks
+from trainonce.analysis.effects import Estimate, Floats, Sample, effect, holm, mean, trend
 from trainonce.analysis.runs import Arm, compared, spread
 from trainonce.analysis.verdicts import FEWEST, FEWEST_RUNS, Verdict, verdict
 from trainonce.methods.registry import Outcome, probe_of
@@ -96,14 +98,14 @@ def _answers(
     corrected = holm([*(decided[name].p for name in asked), *[1.0] * waiting])
     adjusted = {name: found.p for name, found in decided.items()}
     adjusted |= dict(zip(asked, corrected, strict=False))
-    return tuple(_answer(plan, planned, decided, adjusted, rows) for planned in ready)
+    return tuple(_answer(plan, planned, decided, adjusted, rows, cache) for planned in ready)
 
 
 def _rows(plan: Plan, cache: JobCache) -> dict[Role, pl.DataFrame]:
     """The measurements by the role of the job that took them."""
     found: dict[Role, list[pl.DataFrame]] = {Role.ANSWER: [], Role.HELDOUT: [], Role.CHECK: []}
     for job in plan.jobs:
-        if job.kind == "measure":
+        if job.kind == "measure" and job.role in found:
             found[job.role].append(cache.rows(job.key))
     empty = pl.DataFrame(schema=COLUMNS)
     return {role: pl.concat([empty, *frames]) for role, frames in found.items()}
@@ -115,6 +117,7 @@ def _answer(
     decided: dict[str, OutcomeAnswer],
     adjusted: dict[str, float],
     rows: dict[Role, pl.DataFrame],
+    cache: JobCache,
 ) -> Answer:
     question, own = planned.question, decided[planned.question.id]
     found = verdict(
@@ -139,6 +142,7 @@ def _answer(
         "strategy": planned.strategy.value,
         "run_equivalents": _cost(plan, question.id),
         "assumptions": planned.assumptions,
+        "checks": _checks(planned, cache),
     }
     if isinstance(question, RunQuestion):
         return _about_runs(plan, question, common)
@@ -178,12 +182,21 @@ def _about_runs(plan: Plan, question: RunQuestion, common: dict[str, Any]) -> An
 
 def _compared(planned: PlannedQuestion, cache: JobCache) -> OutcomeAnswer:
     """The arms of a question about runs, each run by the mean of its held-out blocks."""
-    name = planned.question.outcome.name
-    arms = []
-    for arm in planned.arms:
-        frames = [cache.rows(key).filter(pl.col("outcome") == name) for key in arm.measured]
-        arms.append(Arm(arm.label, np.array([float(f["value"].to_numpy().mean()) for f in frames])))
-    return compared(arms, planned.question.outcome)
+    outcome = planned.question.outcome
+    arms = [Arm(arm.label, _means(arm.measured, outcome, cache)) for arm in planned.arms]
+    return compared(arms, outcome)
+
+
+def _checks(planned: PlannedQuestion, cache: JobCache) -> tuple[Check, ...]:
+    """What tested the strategy of a question about runs."""
+    outcome = planned.question.outcome
+    return average_checks(planned, lambda keys: _means(keys, outcome, cache))
+
+
+def _means(keys: Sequence[str], outcome: Outcome, cache: JobCache) -> Floats:
+    """The mean over blocks that each of the jobs measured, ``(jobs,)``."""
+    frames = [cache.rows(key).filter(pl.col("outcome") == outcome.name) for key in keys]
+    return np.array([float(frame["value"].to_numpy().mean()) for frame in frames])
 
 
 def _cost(plan: Plan, question: str) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trainonce.plan import fork, multiplex, replicate
+from trainonce.plan import average, fork, multiplex, replicate
 from trainonce.plan.offers import Offer, Refusal, Refused
 from trainonce.study.load import StudyDefinition
 from trainonce.study.problems import Problem, StudyError
@@ -10,7 +10,7 @@ from trainonce.study.questions import Question
 from trainonce.study.recipe import Recipe
 from trainonce.study.schema import Strategy
 
-_KNOWN = (multiplex.offer, fork.offer, replicate.offer)
+_KNOWN = (multiplex.offer, fork.offer, replicate.offer, average.offer)
 
 
 def choose(study: StudyDefinition) -> dict[str, Strategy]:

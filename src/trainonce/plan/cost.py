@@ -25,7 +25,7 @@ from trainonce.models.build import parameters, shape
 from trainonce.models.decoder import Decoder
 from trainonce.plan.plan import Job, Plan
 from trainonce.stream.corpus import Corpus
-from trainonce.tasks.specs import TrainSpec
+from trainonce.tasks.specs import AverageSpec, TrainSpec
 from trainonce.train.calibrate import Timing, Way, remembered
 from trainonce.train.rehearsal import REFERENCES, Shape, shape_of
 
@@ -33,6 +33,7 @@ BACKWARD = 2
 """Operations of a backward pass, in forward passes."""
 
 _PROCESS_BYTES = 400_000_000  # a Python process that has imported torch
+_WEIGHT_BYTES = 4  # a parameter, in float32
 _ADAMW_BYTES = 16  # a parameter: itself, its gradient and two moments, in float32
 
 
@@ -78,7 +79,11 @@ def predict(plan: Plan, workers: int | None = None) -> Prediction:
     one = step * train.steps * len(plan.seeds)  # a run-equivalent: the recipe at each seed
     timings = remembered(plan.home, torch.device(base.device))
     operations = one * sum(job.run_equivalents for job in plan.jobs)
-    memory = max(_memory(spec, vocabulary) for spec in _shapes(plan))
+    memory = max(
+        *(_memory(spec, vocabulary) for spec in _shapes(plan)),
+        *(_averaging_memory(spec, vocabulary) for spec in _averages(plan)),
+        0,
+    )
     size = workers or _workers(plan, memory)
     if not timings:
         return Prediction(operations=operations, seconds=None, jobs={}, memory=memory, workers=size)
@@ -106,6 +111,17 @@ def _memory(run: TrainSpec, vocabulary: int) -> int:
     with torch.device("meta"):
         model = shape(run.model, vocabulary)
     return training_memory(model, run.train.batch // run.train.accumulate, run.sequence)
+
+
+def _averages(plan: Plan) -> list[AverageSpec]:
+    return [job.spec for job in plan.jobs if isinstance(job.spec, AverageSpec)]
+
+
+def _averaging_memory(average: AverageSpec, vocabulary: int) -> int:
+    """All models of an average at once; its own weights, and the model that they are loaded to."""
+    with torch.device("meta"):
+        model = shape(average.trained.model, vocabulary)
+    return (len(average.models) + 2) * _WEIGHT_BYTES * parameters(model)
 
 
 def step_operations(model: nn.Module, batch: int, sequence: int) -> int:

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from trainonce.methods.registry import methods, probe_of
 from trainonce.plan.plan import Job, Reason, Role
 from trainonce.plan.stacks import Known
 from trainonce.sites import Choice, Completion, Item
 from trainonce.stream.corpus import Corpus
+from trainonce.stream.parts import Parts
 from trainonce.study.questions import ItemQuestion
 from trainonce.study.schema import AA, Strategy
-from trainonce.tasks.specs import HELDOUT_PROBE, MeasureSpec, StateSpec, TrainSpec, Treated
+from trainonce.tasks.specs import (
+    HELDOUT_PROBE,
+    AverageSpec,
+    MeasureSpec,
+    PartOf,
+    StateSpec,
+    TrainSpec,
+    Treated,
+)
 
 _FORWARD_SHARE = 1 / 3  # of a training step's operations: 2 of the 6 a parameter and token
 
@@ -42,6 +52,26 @@ class Line:
     label: str = ""
     weight: float = 1.0
     ends: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Averaged:
+    """An average of parameters that stands for an arm.
+
+    Attributes:
+        spec: what is averaged.
+        questions: ids of the questions that it serves.
+        name: what people call it, with its seed.
+        label: what the arm differs in from the base run.
+        weight: operations of a pass through its model, in those through the base run's.
+    """
+
+    strategy: ClassVar = Strategy.AVERAGE
+    spec: AverageSpec
+    questions: tuple[str, ...]
+    name: str
+    label: str
+    weight: float
 
 
 @dataclass(frozen=True)
@@ -119,28 +149,64 @@ def training(
     return jobs
 
 
-def heldout(
-    line: Line, corpus: Corpus, role: Role, questions: tuple[str, ...], prices: Prices
-) -> Job:
-    """The held-out loss of a run at its end."""
-    probe = methods()[HELDOUT_PROBE]
-    blocks = min(probe.cls().blocks, len(corpus.blocks("heldout", line.spec.sequence)))
+def averaging(averaged: Averaged, prices: Prices) -> Job:
+    """The average of parameters: as many operations as a token a run that is read."""
+    spec = averaged.spec
     return Job(
-        spec=heldout_spec(line.spec),
+        spec=spec,
+        role=Role.AVERAGE,
+        strategy=averaged.strategy,
+        questions=averaged.questions,
+        parents=tuple(run.key for run in spec.models),
+        run_equivalents=prices.reading(len(spec.models), averaged.weight),
+        code=Reason.AVERAGE,
+        reason=f"{averaged.name}: of the parameters of {len(spec.models)} experts",
+        label=averaged.label,
+    )
+
+
+def heldout(
+    line: Line | Averaged,
+    corpus: Corpus,
+    role: Role,
+    questions: tuple[str, ...],
+    prices: Prices,
+    part: PartOf | None = None,
+) -> Job:
+    """The held-out loss of a run at its end, or of an average; of one part when one is given."""
+    return Job(
+        spec=heldout_spec(line.spec, part),
         role=role,
         strategy=line.strategy,
         questions=questions,
         parents=(line.spec.key,),
-        run_equivalents=prices.reading(blocks * line.spec.sequence, line.weight),
+        run_equivalents=heldout_cost(line.weight, line.spec.trained.sequence, corpus, prices, part),
         code=_measured(role, questions),
-        reason=f"held-out loss, {line.name}",
+        reason=f"held-out loss{f' on {part.name!r}' if part else ''}, {line.name}",
     )
 
 
-def heldout_spec(run: TrainSpec) -> MeasureSpec:
-    """What measures the held-out loss of a run at its end."""
-    version = methods()[HELDOUT_PROBE].version
-    return MeasureSpec(trained=run, probe=HELDOUT_PROBE, version=version)
+def heldout_cost(
+    weight: float, sequence: int, corpus: Corpus, prices: Prices, part: PartOf | None = None
+) -> float:
+    """What measuring the held-out loss costs, with a pass that weighs ``weight`` base runs'."""
+    if part is None:
+        starts = corpus.blocks("heldout", sequence)
+    else:
+        starts = Parts(corpus, part.parts).heldout_blocks(part.name, sequence)
+    blocks = min(methods()[HELDOUT_PROBE].cls().blocks, len(starts))
+    return prices.reading(blocks * sequence, weight)
+
+
+def heldout_spec(model: TrainSpec | AverageSpec, part: PartOf | None = None) -> MeasureSpec:
+    """What measures the held-out loss of a run at its end, or of an average."""
+    return MeasureSpec(
+        trained=model.trained,
+        probe=HELDOUT_PROBE,
+        version=methods()[HELDOUT_PROBE].version,
+        part=part,
+        average=model if isinstance(model, AverageSpec) else None,
+    )
 
 
 def items(
@@ -178,7 +244,8 @@ def once(jobs: Iterable[Job], order: Sequence[str]) -> tuple[Job, ...]:
         serves = {*first.questions, *job.questions}
         code = Reason.SHARED if first.code is Reason.NEW else first.code
         ordered = tuple(name for name in order if name in serves)
-        kept[job.key] = replace(first, questions=ordered, code=code)
+        answers = job if first.role is Role.REAL else first  # a check of one answers another
+        kept[job.key] = replace(answers, questions=ordered, code=code)
     return tuple(kept.values())
 
 
@@ -186,7 +253,7 @@ def _reason(line: Line, known: Known) -> Reason:
     before = known(line.spec)
     if before is not None and before.key == line.spec.key:
         return Reason.REUSED
-    if line.role is Role.PLAIN:
+    if line.role in (Role.PLAIN, Role.REAL):
         return Reason.CHECK
     if line.spec.fork:
         return Reason.FORK
@@ -196,7 +263,7 @@ def _reason(line: Line, known: Known) -> Reason:
 
 
 def _measured(role: Role, questions: Sequence[str]) -> Reason:
-    if role is Role.CHECK:
+    if role in (Role.CHECK, Role.REAL):
         return Reason.CHECK
     return Reason.SHARED if len(set(questions) - {AA}) > 1 else Reason.NEW
 

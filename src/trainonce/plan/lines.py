@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from trainonce.models.decoder import DecoderSettings
-from trainonce.plan import fork
-from trainonce.plan.jobs import Line
+from trainonce.plan import average, fork
+from trainonce.plan.jobs import Averaged, Line
 from trainonce.plan.multiplex import Trunk
 from trainonce.plan.plan import Role
+from trainonce.stream.mixture import Mixture
+from trainonce.stream.parts import Parts
 from trainonce.study.load import StudyDefinition
 from trainonce.study.questions import ItemQuestion, RunQuestion
 from trainonce.study.schema import AA, Strategy
-from trainonce.tasks.specs import TrainSpec, Treated
+from trainonce.tasks.specs import AverageSpec, PartOf, Placed, TrainSpec, Treated
 from trainonce.train.settings import TrainSettings
 
 Where = tuple[Role, str, int, int]
@@ -28,13 +30,17 @@ class ArmNumbers:
         train: its numbers.
         model: its model.
         model_files: content hash of the model's files, when it is read from a folder.
+        objective: what it minimizes; cross-entropy when None.
         weight: operations of one of its steps, in those of a step of the base run.
+        mixture: what it reads of which part.
     """
 
     train: TrainSettings
     model: str | DecoderSettings
     model_files: str | None
+    objective: Placed | None
     weight: float
+    mixture: Mixture | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +55,7 @@ class Design:
         trunks: what is read by the trunk, by seed.
         own: what is read by a question's own run, by question and seed.
         arms: the arms of each question about runs.
+        parts: those of the corpus, where the study names any.
     """
 
     study: StudyDefinition
@@ -58,12 +65,19 @@ class Design:
     trunks: Mapping[int, Trunk]
     own: Mapping[tuple[str, int], Trunk]
     arms: Mapping[str, tuple[ArmNumbers, ...]]
+    parts: Parts | None = None
 
     @property
     def on_trunk(self) -> tuple[str, ...]:
         """The questions that the trunk serves, in the order of the study, the A/A last."""
         own = {question for question, _ in self.own}
         return (*(q.id for q in self.study.questions if q.id not in own), AA)
+
+    def part(self, question: RunQuestion) -> PartOf | None:
+        """The part of the held-out documents that the outcome of ``question`` is of."""
+        if self.parts is None or question.part is None:
+            return None
+        return PartOf(parts=self.parts.fingerprint, name=question.part)
 
     def packed(self, question: str, seed: int) -> Trunk:
         """What the run with the items of ``question`` reads."""
@@ -82,8 +96,7 @@ def lines(design: Design) -> dict[Where, Line]:
             found[Role.PLAIN, "", 0, seed] = _plain(design, seed)
         for question in design.study.questions:
             if isinstance(question, RunQuestion):
-                for number, line in enumerate(_arms(design, question, trunk.spec)):
-                    found[Role.ARM, question.id, number, seed] = line
+                found |= _runs(design, question, trunk.spec)
             elif (question.id, seed) in design.own:
                 found[Role.OWN, question.id, 0, seed] = _own(design, question, seed)
     return found
@@ -148,12 +161,96 @@ def _own(design: Design, question: ItemQuestion, seed: int) -> Line:
     )
 
 
-def _arms(design: Design, question: RunQuestion, trunk: TrainSpec) -> list[Line]:
-    strategy, numbers = design.chosen[question.id], design.arms[question.id]
-    runs = tuple(
-        replace(trunk, train=own.train, model=own.model, model_files=own.model_files)
-        for own in numbers
+def averages(design: Design, found: Mapping[Where, Line]) -> dict[Where, Averaged]:
+    """The averages that stand for arms, by the arm's place."""
+    merged: dict[Where, Averaged] = {}
+    for question in design.study.questions:
+        if isinstance(question, RunQuestion):
+            for number, arm in enumerate(question.arms):
+                for seed in design.study.recipe.seeds:
+                    model = model_of(design, found, question, number, seed)
+                    if isinstance(model, AverageSpec):
+                        merged[Role.AVERAGE, question.id, number, seed] = Averaged(
+                            spec=model,
+                            questions=(question.id,),
+                            name=f"average for {arm.label}, seed {seed}",
+                            label=f"average for {arm.label}",
+                            weight=design.arms[question.id][number].weight,
+                        )
+    return merged
+
+
+def model_of(
+    design: Design, found: Mapping[Where, Line], question: RunQuestion, number: int, seed: int
+) -> TrainSpec | AverageSpec:
+    """What is measured for an arm: its own run, or the average of experts that stands for it."""
+    if design.chosen[question.id] is not Strategy.AVERAGE:
+        return found[Role.ARM, question.id, number, seed].spec
+    experts = {
+        part: found[Role.EXPERT, question.id, place, seed].spec
+        for place, part in enumerate(average.parts_read(question))
+    }
+    mixture = design.arms[question.id][number].mixture
+    return average.stands_for(mixture.counts if mixture else (), experts)
+
+
+def _runs(design: Design, question: RunQuestion, trunk: TrainSpec) -> dict[Where, Line]:
+    """The runs of a question at the seed of ``trunk``."""
+    arms = tuple(
+        replace(
+            trunk,
+            train=own.train,
+            model=own.model,
+            model_files=own.model_files,
+            objective=own.objective,
+            mixture=own.mixture,
+        )
+        for own in design.arms[question.id]
     )
+    if design.chosen[question.id] is Strategy.AVERAGE:
+        return _experts(design, question, trunk, arms)
+    drawn = _arms(design, question, trunk, arms)
+    return {(Role.ARM, question.id, n, trunk.seed): line for n, line in enumerate(drawn)}
+
+
+def _experts(
+    design: Design, question: RunQuestion, trunk: TrainSpec, arms: tuple[TrainSpec, ...]
+) -> dict[Where, Line]:
+    """An expert for each part, and the mixtures that are trained for real."""
+    since, seed = question.arms[0].since, trunk.seed
+    weight = design.arms[question.id][0].weight
+    found: dict[Where, Line] = {}
+    for number, part in enumerate(average.parts_read(question)):
+        found[Role.EXPERT, question.id, number, seed] = Line(
+            spec=average.expert(arms[0], trunk, part, since),
+            role=Role.EXPERT,
+            strategy=Strategy.AVERAGE,
+            questions=(question.id,),
+            name=f"expert on {part!r}, seed {seed}",
+            about=f": leaves the trunk after step {since}, and reads that part alone",
+            label=f"expert on {part}",
+            weight=weight,
+        )
+    real = fork.arms(question, trunk, arms)
+    for number in average.checked(question, design.study.recipe.seeds[0]):
+        label = question.arms[number].label
+        found[Role.REAL, question.id, number, seed] = Line(
+            spec=real[number],
+            role=Role.REAL,
+            strategy=Strategy.AVERAGE,
+            questions=(question.id,),
+            name=f"real run of {label}, seed {seed}",
+            about=f": leaves the trunk after step {since}, to test the average that stands for it",
+            label=f"real run of {label}",
+            weight=weight,
+        )
+    return found
+
+
+def _arms(
+    design: Design, question: RunQuestion, trunk: TrainSpec, runs: tuple[TrainSpec, ...]
+) -> list[Line]:
+    strategy, numbers = design.chosen[question.id], design.arms[question.id]
     if strategy is Strategy.FORK:
         runs = fork.arms(question, trunk, runs)
     return [

@@ -14,6 +14,7 @@ class Refused(StrEnum):
     UNIT = "unit"
     STARTS_AT_0 = "starts at step 0"
     STARTS_LATE = "starts late"
+    NO_MIXTURES = "no mixtures"
     NOT_THERE = "not there"
 
 

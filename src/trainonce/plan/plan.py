@@ -24,6 +24,9 @@ class Role(StrEnum):
     PLAIN = "plain"
     ARM = "arm"
     OWN = "own"
+    EXPERT = "expert"
+    AVERAGE = "average"
+    REAL = "real"
     STATE = "state"
     ANSWER = "answer"
     CHECK = "check"
@@ -39,6 +42,7 @@ class Reason(StrEnum):
     STATE = "state"
     CHECK = "check"
     STACKED = "stacked"
+    AVERAGE = "average"
     REUSED = "reused"
 
 
@@ -75,7 +79,7 @@ class Job:
 
     @property
     def kind(self) -> str:
-        """``train``, ``state`` or ``measure``."""
+        """``train``, ``state``, ``average`` or ``measure``."""
         return self.spec.kind
 
     @property
@@ -91,7 +95,7 @@ class Job:
     @property
     def is_check(self) -> bool:
         """Whether it tests the sharing rather than answer a question."""
-        return self.role in (Role.PLAIN, Role.CHECK)
+        return self.role in (Role.PLAIN, Role.CHECK, Role.REAL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,11 +104,15 @@ class PlannedArm:
 
     Attributes:
         label: what differs from the base run.
-        measured: the job that measures its run, a seed each, in the order of the plan's seeds.
+        measured: the job that measures its run, or what stands for it, a seed each, in the order of
+            the plan's seeds.
+        real: where averages of parameters answer, the jobs that measure the same mixture after it
+            was trained for real: an expert's own ones; empty for an average that is not checked.
     """
 
     label: str
     measured: tuple[str, ...]
+    real: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,7 +186,7 @@ class Plan:
         asked = [
             (
                 *(q.question.id, q.question.outcome.name, q.question.direction),
-                *(q.question.smallest, *([arm.label, *arm.measured] for arm in q.arms)),
+                *(q.question.smallest, *([arm.label, *arm.measured, *arm.real] for arm in q.arms)),
             )
             for q in self.questions
         ]

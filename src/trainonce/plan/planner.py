@@ -14,15 +14,26 @@ from trainonce.models.build import ModelError, parameters, shape
 from trainonce.models.decoder import DecoderSettings
 from trainonce.plan.choose import choose
 from trainonce.plan.compiled import compile_long
-from trainonce.plan.jobs import Line, Prices, heldout, items, once, training
-from trainonce.plan.lines import ArmNumbers, Design, Where, cuts, lines
+from trainonce.plan.jobs import (
+    Line,
+    Prices,
+    averaging,
+    heldout_cost,
+    items,
+    once,
+    training,
+)
+from trainonce.plan.lines import ArmNumbers, Design, Where, averages, cuts, lines
+from trainonce.plan.measured import heldout_losses
 from trainonce.plan.multiplex import pack
+from trainonce.plan.parts import find_parts, mixture_of
 from trainonce.plan.plan import Job, Plan, Role
 from trainonce.plan.precision import planned
 from trainonce.plan.stacks import Known, arrange
 from trainonce.stream import smollm2
 from trainonce.stream.corpora import CorpusError
 from trainonce.stream.corpus import Corpus, Progress, prepare
+from trainonce.stream.parts import Parts
 from trainonce.stream.tokenizers import TokenizerError
 from trainonce.study.load import StudyDefinition, placebo
 from trainonce.study.problems import StudyError
@@ -57,9 +68,10 @@ def plan(
     recipe = study.recipe
     chosen = choose(study)
     corpus = _corpus(study, home, progress)
-    spec = _train_spec(study, corpus, recipe.seeds[0], home)
+    parts = find_parts(study, corpus)
+    spec = _train_spec(study, corpus, parts, recipe.seeds[0], home)
     plain = {seed: replace(spec, seed=seed) for seed in recipe.seeds}
-    design = _design(study, corpus, home, plain, chosen)
+    design = _design(study, corpus, parts, home, plain, chosen)
     drawn = _as_trained(lines(design), corpus, home, known)
     prices = Prices(recipe.steps, recipe.tokens, len(recipe.seeds))
     jobs = _jobs(design, corpus, drawn, prices, known)
@@ -75,7 +87,7 @@ def plan(
         allow_changed=recipe.allow_changed,
         checkpoints=recipe.checkpoints,
         tracking=study.tracking,
-        one_run_a_question=_one_run_a_question(design, corpus, drawn, jobs, prices),
+        one_run_a_question=_one_run_a_question(design, corpus, jobs, prices),
     )
 
 
@@ -86,6 +98,7 @@ def _asked(study: StudyDefinition) -> tuple[ItemQuestion | RunQuestion, ...]:
 def _design(
     study: StudyDefinition,
     corpus: Corpus,
+    parts: Parts | None,
     home: Path,
     plain: Mapping[int, TrainSpec],
     chosen: Mapping[str, Strategy],
@@ -110,15 +123,20 @@ def _design(
             for seed, stream in streams.items()
         },
         arms={
-            question.id: _arms(study, question, corpus, home)
+            question.id: _arms(study, question, corpus, parts, home)
             for question in study.questions
             if isinstance(question, RunQuestion)
         },
+        parts=parts,
     )
 
 
 def _arms(
-    study: StudyDefinition, question: RunQuestion, corpus: Corpus, home: Path
+    study: StudyDefinition,
+    question: RunQuestion,
+    corpus: Corpus,
+    parts: Parts | None,
+    home: Path,
 ) -> tuple[ArmNumbers, ...]:
     base = _model(study, study.recipe, home)
     size, base_files = _size(study.recipe, base, corpus), _model_files(base)
@@ -134,7 +152,8 @@ def _arms(
                 raise StudyError(
                     [study.problem_at(question.id, place, arm.label, str(error))]
                 ) from None
-        arms.append(ArmNumbers(_train_settings(arm.recipe, home), model, files, weight))
+        numbers, mixture = _train_settings(arm.recipe, home), mixture_of(arm.recipe, parts)
+        arms.append(ArmNumbers(numbers, model, files, arm.recipe.objective, weight, mixture))
     return tuple(arms)
 
 
@@ -177,33 +196,28 @@ def _jobs(
         if not line.ends:
             continue
         trunk = role is Role.TRUNK
-        if role is not Role.OWN:
-            shown = {Role.TRUNK: Role.HELDOUT, Role.PLAIN: Role.CHECK}.get(role, Role.ANSWER)
-            serves = () if role is Role.PLAIN else line.questions
-            jobs.append(heldout(line, corpus, shown, serves, prices))
+        jobs += heldout_losses(design, role, line, corpus, prices)
         for question in inserting:
             own = (question.id, seed) in design.own
             measured = {
                 Role.TRUNK: not own,
                 Role.OWN: question.id == name,
                 Role.PLAIN: True,
-                Role.ARM: False,
-            }[role]
+            }.get(role, False)
             untouched = trunk and not line.spec.treatments and design.study.plain and own
             if measured or untouched:
                 check = Role.CHECK if role is Role.PLAIN or untouched else Role.ANSWER
                 found = design.packed(question.id, seed).stream.items[question.id]
                 treated = design.treated[question.id]
                 jobs.append(items(line, question, treated, found, check, prices))
+    for averaged in averages(design, drawn).values():
+        jobs.append(averaging(averaged, prices))
+        jobs += heldout_losses(design, Role.AVERAGE, averaged, corpus, prices)
     return once(jobs, [question.id for question in _asked(design.study)])
 
 
 def _one_run_a_question(
-    design: Design,
-    corpus: Corpus,
-    drawn: Mapping[Where, Line],
-    jobs: Sequence[Job],
-    prices: Prices,
+    design: Design, corpus: Corpus, jobs: Sequence[Job], prices: Prices
 ) -> float:
     """Each question with a base run of its own.
 
@@ -215,9 +229,10 @@ def _one_run_a_question(
     loss = sum(job.run_equivalents for job in jobs if job.role is Role.HELDOUT)
     null = sum(job.run_equivalents for job in answering if job.questions == (AA,))
     own = sum(job.run_equivalents for job in answering if asked.intersection(job.questions))
-    arms = [line for line in drawn.values() if line.role is Role.ARM]
-    whole = sum(prices.training(line.spec.train.steps, line.weight) for line in arms)
-    whole += sum(heldout(line, corpus, Role.ANSWER, (), prices).run_equivalents for line in arms)
+    sequence, seeds = design.study.recipe.data.sequence, len(design.plain)
+    arms = [arm for arms in design.arms.values() for arm in arms]
+    whole = seeds * sum(prices.training(arm.train.steps, arm.weight) for arm in arms)
+    whole += seeds * sum(heldout_cost(arm.weight, sequence, corpus, prices) for arm in arms)
     others = len(design.study.questions) - len(asked)
     return len(asked) * (1 + loss + null) + own + others * (1 + loss) + whole
 
@@ -265,7 +280,9 @@ def _treated(question: ItemQuestion) -> Treated:
     )
 
 
-def _train_spec(study: StudyDefinition, corpus: Corpus, seed: int, home: Path) -> TrainSpec:
+def _train_spec(
+    study: StudyDefinition, corpus: Corpus, parts: Parts | None, seed: int, home: Path
+) -> TrainSpec:
     recipe = study.recipe
     model = _model(study, recipe, home)
     runs = len(recipe.seeds) * (2 if study.plain else 1)
@@ -281,6 +298,8 @@ def _train_spec(study: StudyDefinition, corpus: Corpus, seed: int, home: Path) -
         attention=recipe.attention,
         processes=recipe.processes,
         recompute=recipe.recompute,
+        mixture=mixture_of(recipe, parts),
+        objective=recipe.objective,
     )
 
 

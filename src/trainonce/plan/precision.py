@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from trainonce.plan import average
 from trainonce.plan.jobs import Line, heldout_spec
-from trainonce.plan.lines import Design, Where
+from trainonce.plan.lines import Design, Where, model_of
 from trainonce.plan.plan import PlannedArm, PlannedQuestion, Role
 from trainonce.plan.power import detectable_difference, detectable_effect
 from trainonce.study.questions import ItemQuestion, RunQuestion
 from trainonce.study.schema import Strategy
+from trainonce.tasks.specs import AverageSpec, TrainSpec
+
+_SHARED = {
+    Strategy.FORK: "up to where it leaves, an arm is the base run: it begins with that run's exact "
+    "state",
+    Strategy.AVERAGE: "up to where it leaves, an expert is the base run; a mixture's model is the "
+    "average of the experts' parameters by its shares, and is not trained",
+}
 
 
 def planned(
@@ -24,23 +33,27 @@ def planned(
 def _planned_runs(
     design: Design, drawn: Mapping[Where, Line], question: RunQuestion
 ) -> PlannedQuestion:
-    seeds = design.study.recipe.seeds
-
-    def measured(role: Role, name: str, number: int) -> tuple[str, ...]:
-        found = (drawn[role, name, number, seed] for seed in seeds)
-        return tuple(heldout_spec(line.spec).key for line in found)
-
-    base = PlannedArm(label=question.base, measured=measured(Role.TRUNK, "", 0))
-    arms = [
-        PlannedArm(label=arm.label, measured=measured(Role.ARM, question.id, number))
-        for number, arm in enumerate(question.arms)
-    ]
+    seeds, part = design.study.recipe.seeds, design.part(question)
     strategy, outcome = design.chosen[question.id], question.outcome
-    shared = (
-        "up to where it leaves, an arm is the base run: it begins with that run's exact state"
-        if strategy is Strategy.FORK
-        else "nothing but the base run, which is the trunk"
-    )
+
+    def measured(models: Iterable[TrainSpec | AverageSpec]) -> tuple[str, ...]:
+        return tuple(heldout_spec(model, part).key for model in models)
+
+    def planned_arm(number: int, label: str) -> PlannedArm:
+        models = [model_of(design, drawn, question, number, seed) for seed in seeds]
+        places = [(Role.REAL, question.id, number, seed) for seed in seeds]
+        real = measured(drawn[place].spec for place in places if place in drawn)
+        own = measured(models)
+        trained = strategy is Strategy.AVERAGE and isinstance(models[0], TrainSpec)
+        return PlannedArm(label=label, measured=own, real=own if trained else real)
+
+    trunks = (drawn[Role.TRUNK, "", 0, seed].spec for seed in seeds)
+    base = PlannedArm(label=question.base, measured=measured(trunks))
+    arms = [planned_arm(number, arm.label) for number, arm in enumerate(question.arms)]
+    shared = _SHARED.get(strategy, "nothing but the base run, which is the trunk")
+    mixed = any(arm.recipe.mixture != design.study.recipe.mixture for arm in question.arms)
+    order = "number of sequences (of other parts)" if mixed else "order of data"
+    assumed = (average.ASSUMED,) if strategy is Strategy.AVERAGE else ()
     return PlannedQuestion(
         question=question,
         strategy=strategy,
@@ -49,9 +62,10 @@ def _planned_runs(
         ),
         units=len(seeds),
         assumptions=(
-            "arms have the weights at the start, the order of data and the insertions of the base "
-            "run of the same seed, and are compared with it seed by seed",
+            f"arms have the weights at the start, the {order} and the insertions of the base run "
+            "of the same seed, and are compared with it seed by seed",
             f"shared: {shared}",
+            *assumed,
             "differences from the base run are normally distributed over seeds, with a standard "
             f"deviation of {outcome.spread:g} in {outcome.name} (assumed, for the detectable "
             "effect only)",

@@ -44,13 +44,14 @@ def arrange(
 def _stackable(run: TrainSpec) -> bool:
     ours = isinstance(run.model, DecoderSettings) or run.model in SIZES
     plain = run.train.accumulate == 1 and run.train.on_nan is OnNan.STOP
+    plain = plain and run.objective is None  # a stack's loss is cross-entropy
     return ours and plain and run.fork is None and run.processes is None and not run.recompute
 
 
 def _alike(run: TrainSpec) -> TrainSpec:
     """What runs of one stack have in common."""
     numbers = replace(run.train, optimizer=AdamWSettings(), schedule=WarmupStableDecay(), clip=1.0)
-    return replace(run, seed=0, treatments=(), train=numbers)
+    return replace(run, seed=0, treatments=(), mixture=None, train=numbers)
 
 
 def _pays(group: Sequence[TrainSpec], vocabulary: int, home: Path) -> bool:

@@ -23,7 +23,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from trainonce.sites import Measurement
-from trainonce.tasks.specs import Fork, MeasureSpec, Spec, StateSpec, TrainSpec
+from trainonce.tasks.specs import (
+    AverageSpec,
+    Fork,
+    MeasureSpec,
+    Model,
+    Spec,
+    StateSpec,
+    TrainSpec,
+)
 from trainonce.train.checkpoints import TENSORS, State, checksum, load, saving
 from trainonce.train.state import MODEL, model_weights
 
@@ -88,7 +96,7 @@ class JobCache:
         return pl.read_parquet(self.folder(key) / _ROWS)
 
     def weights(self, key: str) -> dict[str, Tensor]:
-        """The weights that a finished train job left.
+        """The weights that a finished train or average job left.
 
         A fork's own folder holds what it changed; the rest is that of the state it began with.
         """
@@ -100,8 +108,8 @@ class JobCache:
             same = {name: parent.get_tensor(f"{MODEL}{name}") for name in kept["names"]}
         return {**own, **same}
 
-    def weights_of(self, spec: TrainSpec | StateSpec) -> dict[str, Tensor]:
-        """The weights that a finished train or state job left."""
+    def weights_of(self, spec: Model) -> dict[str, Tensor]:
+        """The weights that a finished job left."""
         if isinstance(spec, StateSpec):
             return model_weights(self.state(spec))
         return self.weights(spec.key)
@@ -176,6 +184,18 @@ class JobCache:
             save_file(changed, folder / _WEIGHTS)
             np.save(folder / _LOSSES, losses, allow_pickle=False)
         self._note(spec)
+
+    def finish_average(
+        self, spec: AverageSpec, weights: dict[str, Tensor], facts: dict[str, Any]
+    ) -> None:
+        """Keep an averaged model.
+
+        Raises:
+            SaveError: when it cannot be written.
+        """
+        size = sum(tensor.nbytes for tensor in weights.values())
+        with self._result(spec, facts, size) as folder:
+            save_file(weights, folder / _WEIGHTS)
 
     def finish_state(self, spec: StateSpec, checkpoint: Path, facts: dict[str, Any]) -> None:
         """Keep a checkpoint, whose bytes are not copied where the disk allows, as a state.

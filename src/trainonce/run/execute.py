@@ -22,8 +22,14 @@ from trainonce.run.launch import launch
 from trainonce.run.store import fetched, pushed
 from trainonce.run.tracking import Tracking, tracked
 from trainonce.stream.corpus import Corpus
-from trainonce.tasks.language import run_measurement, run_stacked, run_training, shell
-from trainonce.tasks.specs import MeasureSpec, Spec, StateSpec, TrainSpec
+from trainonce.tasks.language import (
+    run_averaging,
+    run_measurement,
+    run_stacked,
+    run_training,
+    shell,
+)
+from trainonce.tasks.specs import AverageSpec, MeasureSpec, Spec, StateSpec, TrainSpec
 from trainonce.train.checkpoints import CheckpointError, Checkpoints, State
 from trainonce.train.clock import Progress
 from trainonce.train.guard import DivergedError
@@ -66,6 +72,8 @@ def execute(
         settings = settings or CheckpointSettings()
         if isinstance(spec, MeasureSpec):
             _measure(spec, cache, stop)
+        elif isinstance(spec, AverageSpec):
+            _average(spec, cache)
         elif spec.trained.processes:
             launch(spec, cache, settings, report, stop, tracking)
         else:
@@ -214,6 +222,13 @@ def _measure(spec: MeasureSpec, cache: JobCache, stop: Callable[[], bool]) -> No
     load_weights(model, cache.weights_of(spec.measured))
     rows = run_measurement(spec, model, corpus, stop)
     cache.finish_measuring(spec, rows, _facts(start))
+
+
+def _average(spec: AverageSpec, cache: JobCache) -> None:
+    start = time.monotonic()
+    torch.set_num_threads(spec.trained.threads)
+    model = run_averaging(spec, _corpus(spec.trained, cache), cache.weights_of)
+    cache.finish_average(spec, weights(model), _facts(start))
 
 
 def _corpus(spec: TrainSpec, cache: JobCache) -> Corpus:

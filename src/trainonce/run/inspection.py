@@ -19,7 +19,7 @@ from trainonce.run.verify import damages
 from trainonce.stream.corpora import CorpusError
 from trainonce.stream.corpus import Corpus
 from trainonce.tasks.ledger import QuestionSeen, token_ledger
-from trainonce.tasks.specs import MeasureSpec, Spec, TrainSpec
+from trainonce.tasks.specs import AverageSpec, MeasureSpec, Spec, TrainSpec
 from trainonce.train.checkpoints import (
     CheckpointError,
     Checkpoints,
@@ -42,9 +42,9 @@ class Inspection:
         what: ``checkpoint`` or ``job``.
         place: its folder.
         job: the job's key.
-        kind: ``train`` or ``measure``.
+        kind: ``train``, ``state``, ``average`` or ``measure``.
         step: steps done, of ``steps``.
-        steps: of the whole run.
+        steps: of the whole run; for an average, of each of its runs, as all that follows.
         tokens_seen: tokens of the updates so far.
         seed: of the run.
         left_out: steps, counted from 1, whose update was left out because of ``on_nan``.
@@ -168,12 +168,14 @@ def parents(spec: Spec) -> tuple[str, ...]:
     """Keys of the jobs whose results the job of ``spec`` is made from."""
     if isinstance(spec, MeasureSpec):
         return (spec.measured.key,)
+    if isinstance(spec, AverageSpec):
+        return tuple(run.key for run in spec.models)
     fork = spec.trained.fork
     return (fork.state.key,) if fork else ()
 
 
 def _step(spec: Spec) -> int:
-    at = None if isinstance(spec, TrainSpec) else spec.step
+    at = None if isinstance(spec, TrainSpec | AverageSpec) else spec.step
     return spec.trained.train.steps if at is None else at
 
 

@@ -35,7 +35,7 @@ class JobStatus:
 
     Attributes:
         key: the job's.
-        kind: ``train``, ``state`` or ``measure``.
+        kind: ``train``, ``state``, ``average`` or ``measure``.
         reason: why it is run.
         state: one of `STATES`; ``dead`` when the process that ran it is.
         run_equivalents: its cost.

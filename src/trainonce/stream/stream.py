@@ -13,7 +13,7 @@ from trainonce.sites import Item
 from trainonce.stream.corpus import Corpus
 from trainonce.stream.keys import generator, stable_hash
 from trainonce.stream.lanes import Address, Claim, Slots, claim_blocks, claim_slots, members, place
-from trainonce.stream.order import sequence_order
+from trainonce.stream.mixture import Mixed, Whole
 from trainonce.stream.overlay import Overlay, Pool
 from trainonce.stream.reading import read_rows
 
@@ -45,6 +45,7 @@ class TokenStream:
         overlay: the insertions.
         claims: slots and source blocks that questions own.
         items: each question's items with the dose that each got.
+        mixed: the mixture of parts that the sequences are of; None for the corpus as a whole.
     """
 
     corpus: Corpus
@@ -57,6 +58,7 @@ class TokenStream:
     overlay: Overlay = field(default_factory=Overlay)
     claims: tuple[tuple[str, Claim], ...] = ()
     items: Mapping[str, tuple[Item, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    mixed: Mixed | None = None
 
     def keyed(
         self, question: str, lane: int = 0, window: tuple[float, float] = (0.0, 1.0)
@@ -71,10 +73,9 @@ class TokenStream:
     def read(self, positions: npt.ArrayLike) -> npt.NDArray[np.int64]:
         """The sequences at ``positions`` ``(B,)``, each with the token after it: ``(B, T + 1)``."""
         rows = np.asarray(positions, dtype=np.int64)
-        base = self.corpus.train
-        sequences = (len(base) - 1) // self.sequence
-        starts = sequence_order(self.seed, sequences, rows) * self.sequence
-        return read_rows(base, starts, self.sequence + 1, self.overlay, rows, np.int64)
+        read = self.mixed or Whole(self.corpus.train)
+        starts = read.starts(self.seed, self.sequence, rows)
+        return read_rows(read.base, starts, self.sequence + 1, self.overlay, rows, np.int64)
 
     def passages(self, count: int, tokens: int) -> tuple[list[list[int]], TokenStream]:
         """Draw ``count`` passages of ``tokens`` tokens from held-out documents.

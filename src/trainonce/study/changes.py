@@ -20,10 +20,12 @@ from trainonce.study.translate import problem_of
 from trainonce.study.yaml_lines import Document
 from trainonce.train.schedules import WarmupStableDecay
 
-_SECTIONS = ("optimizer", "schedule", "model")
+_SECTIONS = ("optimizer", "schedule", "model", "objective")
 _NUMBERS = ("clip", "precision", "accumulate")
+MIXTURE = "data.mixture"
 _REFUSED = {
-    "data": "arms read the same data as the base run, so that they are compared pair by pair",
+    "data": f"arms read the same data as the base run, but for `{MIXTURE}`, so that they are "
+    "compared pair by pair",
     "batch": "arms read the same sequences at the same steps as the base run, so that they are "
     "compared pair by pair, and with another batch they would not",
     "length": "how long to train is asked with `treatment: {lengths: [25%, 50%]}`",
@@ -78,7 +80,7 @@ def change_arms(
         except StudyError as error:
             problems += [found for found in error.problems if found not in problems]
             continue
-        label = ", ".join(f"{key} {_shown(value)}" for key, value in own.items())
+        label = ", ".join(_shown(key, value, recipe) for key, value in own.items())
         if recipe == base:
             right = "a value that the base run does not have: nothing would change"
             problems.append(document.problem(place, label, right))
@@ -141,13 +143,13 @@ def _refused(
 ) -> Iterator[Problem]:
     for key, value in change.items():
         section, _, below = key.partition(".")
-        known = (*_SECTIONS, *_NUMBERS)
-        if section in _REFUSED:
+        known = (*_SECTIONS, *_NUMBERS, MIXTURE)
+        if section in _REFUSED and key != MIXTURE:
             yield document.problem((*place, key), None, _REFUSED[section])
-        elif section not in known or (below and section not in _SECTIONS):
+        elif key != MIXTURE and (section not in known or (below and section not in _SECTIONS)):
             right = f"no key of the recipe that can be changed; {nearest(section, known)}"
             yield document.problem((*place, key), key, right)
-        elif isinstance(value, dict):
+        elif isinstance(value, dict) and key != MIXTURE:
             inner = next(iter(value), "name")
             right = f"a value, or a list of values; write `{key}.{inner}: ...` for what is below it"
             yield document.problem((*place, key), value, right)
@@ -179,12 +181,12 @@ def _changed(
         before = raw.get(section)
         if not isinstance(before, dict):
             before = {} if before is None else {"name": before}
-        if section == "model" and not below:
+        if section in ("model", "objective") and not below:
             raw[section] = value
         elif section == "schedule" and below in ("", "name"):
             # a decay and a floor are of their own schedule, a warm-up is any schedule's
             raw[section] = {"name": value, **{k: before[k] for k in before if k == "warmup"}}
-        elif section in _SECTIONS:
+        elif section in _SECTIONS or key == MIXTURE:
             raw[section] = {**before, below or "name": value}
         else:
             raw[section] = value
@@ -217,5 +219,8 @@ def _responsible(details: ErrorDetails, own: dict[str, Any]) -> str | None:
     return next((key for key in own if key.split(".")[0] == place[0]), None) if place else None
 
 
-def _shown(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+def _shown(key: str, value: Any, changed: Recipe) -> str:
+    if key == MIXTURE and changed.mixture:
+        whole = sum(count for _, count in changed.mixture)
+        return " + ".join(f"{100 * count / whole:.4g}% {name}" for name, count in changed.mixture)
+    return f"{key} {', '.join(map(str, value)) if isinstance(value, list) else value}"

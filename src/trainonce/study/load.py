@@ -10,9 +10,11 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from trainonce.methods.probe.loss.heldout_loss import of_part
 from trainonce.methods.registry import Outcome, methods, probe_of
 from trainonce.sites import Site
-from trainonce.study.changes import change_arms, length_arms
+from trainonce.stream.parts import REST
+from trainonce.study.changes import MIXTURE, change_arms, length_arms
 from trainonce.study.problems import Place, Problem, StudyError, nearest
 from trainonce.study.questions import ItemQuestion, Question, RunQuestion
 from trainonce.study.recipe import Recipe, resolve
@@ -168,6 +170,9 @@ def _misplaced(document: Document, place: Place, keys: QuestionKeys) -> Iterator
             "; items are inserted late with `window: [50%, 100%]`" if items else ""
         )
         yield document.problem((*place, "at"), None, right)
+    if "check" in given and MIXTURE not in (keys.treatment.change or {}):
+        right = f"belongs to questions about mixtures (`treatment: {{change: {{{MIXTURE}: ...}}}}`)"
+        yield document.problem((*place, "check"), None, right)
     if not items:
         for name in keys.treatment.model_extra or {}:
             right = "treatment has no such key beside change and lengths"
@@ -201,8 +206,10 @@ def _run_question(
             arms = length_arms(document, (*treatment, "lengths"), lengths or [], recipe)
     except StudyError as error:
         problems += error.problems
+    parts = _parts_asked(keys, recipe)
     try:
-        outcome = _outcome(document, place, keys, methods(Site.PROBE)[HELDOUT_PROBE].outcomes)
+        known = (*methods(Site.PROBE)[HELDOUT_PROBE].outcomes, *parts)
+        outcome = _outcome(document, place, keys, known)
     except StudyError as error:
         problems += error.problems
     if problems:
@@ -224,7 +231,18 @@ def _run_question(
         base="the whole length" if change is None else "the base run",
         arms=arms,
         late=keys.at > 0,
+        part=parts.get(outcome),
+        check=keys.check,
     )
+
+
+def _parts_asked(keys: QuestionKeys, recipe: Recipe | None) -> dict[Outcome, str]:
+    """The outcomes that are of one part; any part will do where the recipe cannot be read."""
+    if recipe is None:
+        names = [(keys.outcome or "").partition("/")[2]]
+    else:
+        names = [*recipe.parts, REST] if recipe.parts else []
+    return {of_part(name): name for name in names}
 
 
 def _item_question(document: Document, place: Place, keys: QuestionKeys, name: str) -> ItemQuestion:

@@ -89,6 +89,8 @@ class RunQuestion(_Asked):
         base: what the base run is called beside the arms.
         arms: the last one decides.
         late: whether an arm has the base run's recipe up to a step, and its own after it.
+        part: the part of the held-out documents that the outcome is of; None for all of them.
+        check: how many mixtures are trained for real where averages of parameters answer.
     """
 
     unit: ClassVar = Unit.RUN
@@ -96,6 +98,8 @@ class RunQuestion(_Asked):
     base: str
     arms: tuple[Arm, ...]
     late: bool = False
+    part: str | None = None
+    check: int = 2
 
     @property
     def treated_by(self) -> str:

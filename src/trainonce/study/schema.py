@@ -12,16 +12,23 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    TypeAdapter,
+    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
+from trainonce.methods.registry import Method, methods
 from trainonce.models.decoder import SIZES, DecoderSettings
-from trainonce.sites import SettingError
+from trainonce.sites import Family, SettingError, Site
 from trainonce.stream.corpora import looks_like_a_path
+from trainonce.stream.mixture import Counts, counts_of
+from trainonce.stream.parts import REST
+from trainonce.study.problems import nearest
 from trainonce.study.quantities import Every, EveryField, Length, LengthField, Share
 from trainonce.study.trackers import Tracker
+from trainonce.tasks.specs import Placed
 from trainonce.train.schedules import Cosine, Schedule, WarmupStableDecay
 from trainonce.train.settings import (
     AdamWSettings,
@@ -33,6 +40,8 @@ from trainonce.train.settings import (
 
 AA = "aa"
 """The id of the A/A question, which every study has unasked."""
+CROSS_ENTROPY = "cross_entropy"
+"""The objective of a run unless its recipe names another one."""
 
 
 class Strategy(StrEnum):
@@ -85,6 +94,19 @@ class TokenizerKeys(_Strict):
     vocabulary: Annotated[int, Field(ge=257, le=1_000_000)] = 1024
 
 
+PartName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
+
+
+def _listed(value: Any) -> Any:
+    """One pattern stands for a list of it."""
+    return [value] if isinstance(value, str) else value
+
+
+Patterns = Annotated[
+    list[Annotated[str, Field(min_length=1)]], Field(min_length=1), BeforeValidator(_listed)
+]
+
+
 class DataKeys(_Strict):
     """``recipe.data``."""
 
@@ -93,6 +115,8 @@ class DataKeys(_Strict):
     sequence: Annotated[int, Field(ge=8, le=1_048_576)] = 128
     heldout: Share = 0.1
     attention: Literal["across", "within"] = "across"
+    parts: Annotated[dict[PartName, Patterns], Field(max_length=100)] = {}
+    mixture: dict[str, Share] | None = None
 
     @field_validator("heldout")
     @classmethod
@@ -100,6 +124,31 @@ class DataKeys(_Strict):
         if not 0 < share < 0.9:
             raise ValueError("a share above 0 and under 0.9: some documents must be held out")
         return share
+
+    @model_validator(mode="after")
+    def _mixed_of_its_parts(self) -> DataKeys:
+        if REST in self.parts:
+            message = f"another name than {REST!r}, which is all that matches no pattern"
+            raise SettingError("parts", message)
+        if self.mixture is None:
+            return self
+        if not self.parts:
+            message = "needs `recipe.data.parts`: a name and patterns for each part to mix"
+            raise SettingError("mixture", message)
+        known = (*self.parts, REST)
+        for name in self.mixture:
+            if name not in known:
+                raise SettingError("mixture", f"there is no part {name!r}; {nearest(name, known)}")
+        try:
+            counts_of(self.mixture)
+        except ValueError as error:
+            raise SettingError("mixture", str(error)) from None
+        return self
+
+    @property
+    def counts(self) -> Counts | None:
+        """What is read of which part; None for the corpus as a whole."""
+        return None if self.mixture is None else counts_of(self.mixture)
 
 
 class ModelKeys(_Strict):
@@ -156,6 +205,51 @@ class OptimizerKeys(_Strict):
     def resolved(self) -> AdamWSettings:
         """AdamW's settings."""
         return AdamWSettings(**self.model_dump(exclude={"name"}))
+
+
+class ObjectiveKeys(BaseModel):
+    """``recipe.objective``: a method of the site, of the family language, with its settings."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str = CROSS_ENTROPY
+
+    @model_validator(mode="after")
+    def _known(self) -> ObjectiveKeys:
+        self.resolved()
+        return self
+
+    def resolved(self) -> Placed | None:
+        """The method and its settings; None for cross-entropy."""
+        given = dict(self.model_extra or {})
+        if self.name == CROSS_ENTROPY:
+            for name in given:
+                raise SettingError(name, f"{CROSS_ENTROPY} has no settings")
+            return None
+        objectives = methods(Site.OBJECTIVE)
+        known = objectives.get(self.name)
+        if known is None or known.family is not Family.LANGUAGE:
+            names = [n for n, one in objectives.items() if one.family is Family.LANGUAGE]
+            raise SettingError("name", nearest(self.name, (CROSS_ENTROPY, *names)))
+        try:
+            settings: Any = TypeAdapter(known.cls).validate_python(given)
+        except ValidationError as error:
+            raise _wrong_setting(known, error) from None
+        return Placed.of(known, settings)
+
+
+def _wrong_setting(known: Method, error: ValidationError) -> SettingError:
+    """The first thing that is wrong with a method's settings."""
+    details = error.errors()[0]
+    inner = details.get("ctx", {}).get("error")
+    if isinstance(inner, SettingError):
+        return inner
+    name = str(details["loc"][0]) if details["loc"] else "name"
+    if name not in known.settings:
+        return SettingError(
+            name, f"{known.name} has no such setting; {nearest(name, known.settings)}"
+        )
+    return SettingError(name, details["msg"][:1].lower() + details["msg"][1:])
 
 
 class ScheduleKeys(_Strict):
@@ -215,6 +309,7 @@ class RecipeKeys(_Strict):
     model: Annotated[ModelKeys, _named("name")] = ModelKeys(name="nano")
     optimizer: Annotated[OptimizerKeys, _named("name")] = OptimizerKeys()
     schedule: Annotated[ScheduleKeys, _named("name")] = ScheduleKeys()
+    objective: Annotated[ObjectiveKeys, _named("name")] = ObjectiveKeys()
     batch: Annotated[int, Field(ge=1)] = 8
     accumulate: Annotated[int, Field(ge=1)] = 1
     length: LengthField = Length(2000, "steps")
@@ -288,6 +383,7 @@ class QuestionKeys(_Strict):
     lane: Annotated[int, Field(ge=0)] = 0
     how: Strategy | None = None
     forbidden: Annotated[list[Strategy], Field(alias="not")] = []
+    check: Annotated[int, Field(ge=0)] = 2
 
     @field_validator("at")
     @classmethod

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 
 import torch
 from pydantic import TypeAdapter
-from torch import nn
+from torch import Tensor, nn
 
 from trainonce.methods.registry import methods
+from trainonce.methods.weights.merging.average import Average
 from trainonce.models.build import build, shape
 from trainonce.models.layers import recompute
 from trainonce.sites import Measurement
 from trainonce.stream.corpus import Corpus
 from trainonce.stream.keys import stable_hash
+from trainonce.stream.parts import Parts
 from trainonce.stream.stream import TokenStream
-from trainonce.tasks.specs import MeasureSpec, TrainSpec, Treated, spec_hash
+from trainonce.tasks.specs import AverageSpec, MeasureSpec, TrainSpec, Treated, spec_hash
 from trainonce.train.checkpoints import Checkpoints, State
 from trainonce.train.clock import Progress
 from trainonce.train.guard import DivergedError
 from trainonce.train.journal import Track
 from trainonce.train.loop import StoppedError, Trained, train
+from trainonce.train.losses import token_losses
 from trainonce.train.processes import ALONE, Processes
 from trainonce.train.replicas import train_replicas
-from trainonce.train.state import reseeded
+from trainonce.train.state import load_weights, reseeded
 
 
 def run_training(
@@ -71,6 +75,7 @@ def run_training(
         until=until,
         processes=processes,
         track=track,
+        objective=spec.objective.build() if spec.objective else token_losses,
     )
     return model, trained
 
@@ -97,7 +102,8 @@ def run_stacked(
     for spec, corpus in zip(specs, corpora, strict=True):
         treatments = TypeAdapter(tuple[Treated, ...]).dump_python(spec.treatments, mode="json")
         facts = {"corpus": spec.corpus, "seed": spec.seed, "rows": spec.rows, "by": treatments}
-        name = spec_hash(facts)
+        mixture = asdict(spec.mixture) if spec.mixture else None
+        name = spec_hash({**facts, "mixture": mixture})
         if name not in read:
             read[name] = treated_stream(spec, corpus)
         streams.append(read[name])
@@ -137,6 +143,25 @@ def _boundary(spec: TrainSpec, corpus: Corpus) -> int | None:
     return corpus.tokenizer.end_of_text if spec.attention == "within" else None
 
 
+def run_averaging(
+    spec: AverageSpec, corpus: Corpus, weights: Callable[[TrainSpec], dict[str, Tensor]]
+) -> nn.Module:
+    """The average of ``spec``, on the CPU.
+
+    Args:
+        spec: what is averaged.
+        corpus: what its runs read.
+        weights: those that a run ended with.
+    """
+    models = []
+    for run in spec.models:
+        model = shell(run, corpus)
+        load_weights(model, weights(run))
+        models.append(model)
+    average = Average(weights=tuple(float(weight) for weight in spec.weights))
+    return average(models)
+
+
 def run_measurement(
     spec: MeasureSpec,
     model: nn.Module,
@@ -158,8 +183,12 @@ def run_measurement(
         found: torch.Tensor = model(tokens_BT.to(device))
         return found
 
-    if spec.treated is None:
-        rows: list[Measurement] = probe(logits, corpus, spec.trained.sequence)
+    rows: list[Measurement]
+    if spec.part is not None:
+        parts = Parts(corpus, spec.part.parts)
+        rows = probe.on_part(logits, parts, spec.part.name, spec.trained.sequence)
+    elif spec.treated is None:
+        rows = probe(logits, corpus, spec.trained.sequence)
     else:
         rows = probe(logits, spec.items(corpus))
     return rows

@@ -17,10 +17,12 @@ import torch
 import xxhash
 from pydantic import TypeAdapter
 
-from trainonce.methods.registry import methods
+from trainonce.methods.registry import Method, methods
 from trainonce.models.decoder import DecoderSettings
 from trainonce.sites import Item
 from trainonce.stream.corpus import Corpus
+from trainonce.stream.mixture import Mixed, Mixture
+from trainonce.stream.parts import Parts
 from trainonce.stream.stream import TokenStream
 from trainonce.train.settings import ProcessSettings, TrainSettings
 
@@ -30,6 +32,10 @@ _LATER: Mapping[str, Any] = {
     "processes": None,
     "recompute": False,
     "compiled": False,
+    "mixture": None,
+    "part": None,
+    "average": None,
+    "objective": None,
 }
 """Fields that came later, with what all runs did before: left out of a key where they say that."""
 ENGINE = 1
@@ -64,6 +70,32 @@ class Treated:
         treatment: Any = TypeAdapter(known.cls).validate_python(self.settings)
         treated: TokenStream = treatment(stream.keyed(self.question, self.lane, self.window))
         return treated
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """A method at its site in a run.
+
+    Attributes:
+        method: its name.
+        version: its version.
+        settings: its settings as plain data.
+    """
+
+    method: str
+    version: int
+    settings: dict[str, Any]
+
+    @classmethod
+    def of(cls, known: Method, settings: Any) -> Placed:
+        """``known`` with ``settings``, an instance of its class."""
+        adapter: TypeAdapter[Any] = TypeAdapter(known.cls)
+        plain = dict(adapter.dump_python(settings, mode="json"))
+        return cls(method=known.name, version=known.version, settings=plain)
+
+    def build(self) -> Any:
+        """The method, to be called."""
+        return TypeAdapter(methods()[self.method].cls).validate_python(self.settings)
 
 
 @dataclass(frozen=True)
@@ -104,6 +136,9 @@ class TrainSpec:
             out of the key when they are not.
         compiled: whether the model is compiled, which moves its last bits. Left out of the key when
             it is not.
+        mixture: the parts of the corpus that it reads; the corpus as a whole when None, and left
+            out of the key then.
+        objective: what it minimizes; cross-entropy, and left out of the key, when None.
     """
 
     kind: Literal["train"] = "train"
@@ -122,6 +157,8 @@ class TrainSpec:
     processes: ProcessSettings | None = None
     recompute: bool = False
     compiled: bool = False
+    mixture: Mixture | None = None
+    objective: Placed | None = None
 
     def __post_init__(self) -> None:
         """Refuse a fork that would read other positions than the run that it leaves."""
@@ -138,7 +175,9 @@ class TrainSpec:
 
     def stream(self, corpus: Corpus) -> TokenStream:
         """What the run reads, without insertions."""
-        return TokenStream(corpus, self.sequence, self.rows, self.seed)
+        mixture = self.mixture
+        mixed = Mixed(Parts(corpus, mixture.parts), mixture.counts) if mixture else None
+        return TokenStream(corpus, self.sequence, self.rows, self.seed, mixed=mixed)
 
     @property
     def rows(self) -> int:
@@ -192,6 +231,52 @@ class StateSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AverageSpec:
+    """The weighted average of the parameters that runs of one seed end with.
+
+    Attributes:
+        models: the runs.
+        weights: of each run's parameters, in proportion.
+        version: that of `trainonce.methods.weights.merging.average`.
+    """
+
+    kind: Literal["average"] = "average"
+    models: tuple[TrainSpec, ...]
+    weights: tuple[int, ...]
+    version: int
+
+    def __post_init__(self) -> None:
+        """Refuse runs that have no average."""
+        if not self.models or len(self.models) != len(self.weights):
+            raise ValueError(f"{len(self.weights)} weights for {len(self.models)} runs")
+        if len({(run.seed, run.corpus, run.model_files, run.model) for run in self.models}) > 1:
+            raise ValueError("runs that are averaged have one seed, one corpus and one model")
+
+    @property
+    def trained(self) -> TrainSpec:
+        """A run with this model's shape, seed and corpus."""
+        return self.models[0]
+
+    @property
+    def key(self) -> str:
+        """The job's key."""
+        return spec_hash(_adapter(AverageSpec).dump_python(self, mode="json"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartOf:
+    """A part of a corpus, as a measurement's spec says it.
+
+    Attributes:
+        parts: fingerprint of the parts.
+        name: the part's.
+    """
+
+    parts: str
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class MeasureSpec:
     """All that determines the measurements of one probe on one trained model.
 
@@ -201,6 +286,10 @@ class MeasureSpec:
         version: its version.
         treated: whose items are measured; None for a probe of the model as a whole.
         step: after how many steps of the run; None for its end.
+        part: the part of the held-out documents that it reads; all of them when None. Left out of
+            the key then.
+        average: the average that is measured in place of ``trained``, which is a run of its shape.
+            Left out of the key when None.
     """
 
     kind: Literal["measure"] = "measure"
@@ -209,10 +298,19 @@ class MeasureSpec:
     version: int
     treated: Treated | None = None
     step: int | None = None
+    part: PartOf | None = None
+    average: AverageSpec | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse an average of other runs."""
+        if self.average and self.average.trained != self.trained:
+            raise ValueError("an average is measured with the first of its own runs as `trained`")
 
     @property
-    def measured(self) -> TrainSpec | StateSpec:
+    def measured(self) -> Model:
         """The job that leaves the model which is measured."""
+        if self.average is not None:
+            return self.average
         if self.step is None:
             return self.trained
         return StateSpec(trained=self.trained, step=self.step)
@@ -230,7 +328,9 @@ class MeasureSpec:
         return stream.items[self.treated.question]
 
 
-Spec = TrainSpec | StateSpec | MeasureSpec
+Model = TrainSpec | StateSpec | AverageSpec
+"""A job that leaves a model."""
+Spec = Model | MeasureSpec
 
 
 def stacked(specs: Sequence[TrainSpec], threads: int) -> tuple[TrainSpec, ...]:
@@ -273,7 +373,7 @@ def _by_content(value: Any) -> Any:
             plain["settings"] = {**plain["settings"], **plain["files"]}
         if plain.get("model_files"):
             plain["model"] = plain["model_files"]
-        if plain.get("kind") == "train":
+        if plain.get("kind") in ("train", "measure"):
             plain = {k: v for k, v in plain.items() if k not in _LATER or v != _LATER[k]}
         return plain
     if isinstance(value, (list, tuple)):
