@@ -62,7 +62,7 @@ def answer(plan: Plan) -> Answers:
 def serving(plan: Plan, planned: PlannedQuestion) -> frozenset[str]:
     """Keys of the jobs that an answer to one question needs."""
     own = {job.key for job in plan.jobs if planned.question.id in job.questions}
-    return frozenset(own.union(*(arm.measured for arm in planned.arms)))
+    return frozenset(own.union(*((*arm.measured, *arm.real) for arm in planned.arms)))
 
 
 def answers_so_far(plan: Plan, ready: Sequence[PlannedQuestion]) -> tuple[Answer, ...]:

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -76,7 +76,7 @@ def wait_for(live: Live, name: str, fact: object) -> Facts:
     return facts
 
 
-def copy_jobs(plan: Plan, to: Path, jobs: set[str]) -> None:
+def copy_jobs(plan: Plan, to: Path, jobs: Set[str]) -> None:
     for key in jobs:
         shutil.copytree(JobCache(plan.home).folder(key), JobCache(to).folder(key))
 
@@ -227,8 +227,8 @@ def test_answers_so_far_are_the_answers(finished: Study) -> None:
     for planned, answer in zip(plan.questions, answers, strict=True):
         (early,) = answers_so_far(plan, [planned])
         assert early.p_adjusted >= answer.p_adjusted
-        kept = {"p_adjusted": answer.p_adjusted, "verdict": answer.verdict}
-        assert replace(early, **kept) == answer
+        final = replace(early, p_adjusted=answer.p_adjusted, verdict=answer.verdict)
+        assert final == answer
     assert answers_so_far(plan, []) == ()
 
 
@@ -282,7 +282,11 @@ def test_events_say_everything_once_and_then_what_is_new() -> None:
 
 
 def test_a_ledger_that_cannot_be_read_is_said_and_the_page_stays() -> None:
-    looks: list[Any] = [Seen("s", {"a": 1}), LedgerError("the <ledger> is locked"), Seen("s", {})]
+    looks: list[Seen | Exception] = [
+        Seen("s", {"a": 1}),
+        LedgerError("the <ledger> is locked"),
+        Seen("s", {}),
+    ]
 
     def look() -> Seen:
         found = looks.pop(0)

@@ -150,7 +150,7 @@ class ServedStudy:
     lines: tuple[Line, ...] = field(init=False)
     _answers: dict[str, Answer] = field(init=False)
     _problem: str = field(init=False)
-    _tried: frozenset[str] = frozenset()
+    _tried: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
     _planned_for: str | None = None
 
     def __post_init__(self) -> None:
@@ -200,7 +200,7 @@ class ServedStudy:
             Line(key=job.key, kind=job.kind, reason=job.reason, run_equivalents=job.run_equivalents)
             for job in plan.jobs
         )
-        self._answers, self._problem, self._tried = {}, "", frozenset()
+        self._answers, self._problem, self._tried = {}, "", (frozenset(), frozenset())
 
     def _jobs(self) -> dict[str, JobStatus]:
         """Each job of the plan: as the ledger knows it, or else as the cache does."""
@@ -224,9 +224,9 @@ class ServedStudy:
         settled = {key for key, job in jobs.items() if job.state not in OPEN}
         ready = [p for p in self.plan.questions if serving(self.plan, p) <= settled]
         names = frozenset(planned.question.id for planned in ready)
-        if names == self._tried:
+        if names == self._tried[0] and (not self._problem or settled == self._tried[1]):
             return
-        self._tried = names
+        self._tried = names, frozenset(settled)
         try:
             found = answers_so_far(self.plan, ready)
         except (OSError, ValueError, LookupError) as error:  # for one, jobs dropped from the cache
