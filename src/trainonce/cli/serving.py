@@ -16,7 +16,7 @@ from trainonce.lab import Study
 from trainonce.stream.home import home
 
 _NEEDED = ("starlette", "uvicorn")
-_LAST_SECONDS = 1
+_LAST_SECONDS = 5
 
 
 def serve_study(study: Path | None, *, host: str, port: int, closed: bool) -> None:
@@ -52,13 +52,16 @@ def serve_study(study: Path | None, *, host: str, port: int, closed: bool) -> No
         with data_progress(errors()) as progress:
             planned = loaded.plan(progress)
         served = ServedStudy(records, lambda: Study.load(study).plan(), planned)
+    live = Live(records, access, served)
     config = uvicorn.Config(
-        live_app(Live(records, access, served)),
+        live_app(live),
         log_level="warning",
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=_LAST_SECONDS,
     )
+    server = uvicorn.Server(config)
+    live.is_closing = lambda: server.should_exit
     typer.echo(_address(host, listening.getsockname()[1], access.token if access.closed else None))
     if access.closed:
         errors().print("Whoever has this address sees the study and can stop it.", style="yellow")
@@ -66,7 +69,7 @@ def serve_study(study: Path | None, *, host: str, port: int, closed: bool) -> No
     for number in (signal.SIGINT, signal.SIGTERM):  # from here on they end the page and no more
         signal.signal(number, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt), listening:
-        uvicorn.Server(config).run(sockets=[listening])
+        server.run(sockets=[listening])
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -58,7 +58,12 @@ def page(browser: Browser) -> Iterator[Page]:
     wrong: list[str] = []
     opened.on("pageerror", lambda error: wrong.append(str(error)))
     opened.on("dialog", lambda dialog: wrong.append(f"dialog {dialog.message}"))
-    opened.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+    opened.on(
+        "console",
+        lambda said: (
+            wrong.append(said.text) if said.type == "error" and "409" not in said.text else None
+        ),
+    )
     opened.on(
         "request",
         lambda asked: (

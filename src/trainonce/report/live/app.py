@@ -60,12 +60,14 @@ class Live:
         access: who may see it.
         study: the one that it was started for; None to show all of the ledger's and stop none.
         started: the process that a button started last.
+        is_closing: whether the server is about to end, and its pages with it.
     """
 
     records: Records
     access: Access
     study: ServedStudy | None = None
     started: Popen[bytes] | None = None
+    is_closing: Callable[[], bool] = lambda: False
     _glances: dict[str, Glance] = field(default_factory=dict)
     _others: dict[str, LedgerStudy] = field(default_factory=dict)
     _note: str = ""
@@ -110,10 +112,10 @@ class Live:
             ControlError: when one runs, or none can be started.
         """
         study = self._served()
-        if self._is_running(study):
-            raise ControlError("this study runs already")
         if study.is_finished:
             raise ControlError("this study is finished")
+        if self._is_running(study):
+            raise ControlError("this study runs already")
         self._log = study.plan.home / "logs" / f"serve-{int(time.time())}.log"
         self.started = go_on(study.plan.file, self._log)
         self._stopping = False
@@ -202,7 +204,7 @@ def live_app(live: Live) -> Starlette:
         nonlocal open_pages
         open_pages += 1
         try:
-            async for event in stream(glance):
+            async for event in stream(glance, until=live.is_closing):
                 yield event
         finally:
             open_pages -= 1
@@ -241,7 +243,10 @@ def live_app(live: Live) -> Starlette:
 
 
 async def stream(
-    glance: Glance, seconds: float = SECONDS, keep_alive: float = 15.0
+    glance: Glance,
+    seconds: float = SECONDS,
+    keep_alive: float = 15.0,
+    until: Callable[[], bool] = lambda: False,
 ) -> AsyncIterator[str]:
     """Server-sent events: everything at first, then what has changed.
 
@@ -249,10 +254,11 @@ async def stream(
         glance: what is looked at.
         seconds: between two looks.
         keep_alive: seconds without news after which a word is said, so that nobody hangs up.
+        until: asked before each look whether to end.
     """
     shown: Facts = {}
     quiet = 0.0
-    while True:
+    while not until():
         seen = await run_in_threadpool(glance)
         now: Facts = {**seen.facts, "structure": seen.structure}
         if news := changed(shown, now):

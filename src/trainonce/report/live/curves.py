@@ -36,6 +36,7 @@ class Run:
         colour: the name of the variable that holds it.
         dashes: of the line, one way a seed.
         others: what else may hold its state, see `saved_losses`.
+        begins: the step at which a fork leaves its parent, whose losses its state holds too.
     """
 
     key: str
@@ -43,6 +44,7 @@ class Run:
     colour: str = "multiplex"
     dashes: str = "none"
     others: tuple[str, ...] = ()
+    begins: int = 0
 
 
 def runs_of(plan: Plan) -> tuple[Run, ...]:
@@ -60,6 +62,7 @@ def runs_of(plan: Plan) -> tuple[Run, ...]:
             colour="check" if job.is_check else job.strategy.value,
             dashes=_DASHES[seeds.index(job.seed) % len(_DASHES)],
             others=(*states.get(job.key, ()), *((job.stack,) if job.stack else ())),
+            begins=job.spec.trained.begins,
         )
         for job in trained
     )
@@ -134,11 +137,12 @@ class Losses:
         if not begun:
             return np.empty((0, 2))
         saved = saved_losses(self.cache, run.key, run.others)
-        later = sorted(step for step in told if step > len(saved))
+        later = sorted(step for step in told if step > max(len(saved), run.begins))
         steps = np.array([*range(1, len(saved) + 1), *later], dtype=np.float64)
         losses = np.array([*saved, *(told[step] for step in later)])
         total = max([len(saved), *later, *(job.steps or 0 for job in about)], default=0)
-        line = _thinned(steps, losses, total)
+        own = steps > run.begins
+        line = _thinned(steps[own], losses[own], total)
         if self.cache.done(run.key):
             self._finished[run.key] = line
             del self._told[run.key]

@@ -206,7 +206,7 @@ def _reached(branch: Branch, jobs: Mapping[str, JobStatus]) -> float:
             continue
         now = jobs[job.key]
         step = float(now.step or 0) if now.state in OPEN else float(_end(job.spec, branch))
-        by_seed[job.seed] = max(by_seed.get(job.seed, 0.0), step)
+        by_seed[job.seed] = max(by_seed.get(job.seed, branch.begin), step)
     return sum(by_seed.values()) / len(by_seed) if by_seed else 0.0
 
 
