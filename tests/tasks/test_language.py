@@ -25,8 +25,10 @@ from trainonce.tasks.specs import (
     PartOf,
     Spec,
     StateSpec,
+    Steered,
     TrainSpec,
     Treated,
+    spec_hash,
     stacked,
 )
 from trainonce.train.loop import Trained
@@ -69,6 +71,9 @@ def test_a_spec_read_back_is_the_same_job(name: str) -> None:
         MeasureSpec(trained=run, probe="heldout_loss", version=1, step=6),
         MeasureSpec(trained=run, probe="heldout_loss", version=1, part=PartOf(parts="p", name="a")),
         AverageSpec(models=(run, replace(run, threads=2)), weights=(1, 3), version=1),
+        MeasureSpec(
+            trained=run, probe="heldout_loss", version=1, steered=Steered(tuned=run, untuned=RUN)
+        ),
     ]
     for spec in specs:
         text = json.dumps(TypeAdapter(type(spec)).dump_python(spec, mode="json"))
@@ -118,3 +123,26 @@ def test_runs_of_other_mixtures_train_as_one_stack(tmp_path: Path) -> None:
         _, alone = run_training(own, corpus, None, None)
         np.testing.assert_allclose(outcome.losses, alone.losses, rtol=1e-4)
     assert abs(outcomes[0].losses[-1] - outcomes[1].losses[-1]) > 1e-3  # type: ignore[union-attr]
+
+
+def test_a_measurement_of_a_model_as_it_is_keeps_its_key() -> None:
+    """What steers came later: it is in no key that it is not a part of."""
+    plain = MeasureSpec(trained=RUN, probe="heldout_loss", version=1)
+    before = TypeAdapter(MeasureSpec).dump_python(plain, mode="json")
+    assert before.pop("steered") is None
+    assert plain.key == spec_hash(before)
+
+
+def test_what_steers_is_in_the_key() -> None:
+    plain = MeasureSpec(trained=RUN, probe="heldout_loss", version=1)
+    tuned, other = RUNS["fork"], replace(RUN, seed=2)
+    steered = [
+        plain,
+        replace(plain, steered=Steered(tuned=tuned, untuned=RUN)),
+        replace(plain, steered=Steered(tuned=RUN, untuned=tuned)),
+        replace(plain, steered=Steered(tuned=tuned, untuned=other)),
+        replace(plain, steered=Steered(tuned=tuned, untuned=RUN, alpha=0.5)),
+    ]
+    assert len({spec.key for spec in steered}) == len(steered)
+    assert steered[1].parents == (RUN, tuned, RUN)
+    assert plain.parents == (RUN,)

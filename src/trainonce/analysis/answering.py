@@ -22,16 +22,18 @@ from trainonce.analysis.answers import (
 )
 from trainonce.analysis.averages import average_checks
 from trainonce.analysis.effects import Estimate, Floats, Sample, effect, holm, mean, trend
+from trainonce.analysis.emulated import true_tuning
+from trainonce.analysis.ladders import held_out, predicted
 from trainonce.analysis.runs import Arm, compared, spread
 from trainonce.analysis.verdicts import FEWEST, FEWEST_RUNS, Verdict, verdict
 from trainonce.methods.registry import Outcome, probe_of
-from trainonce.plan.plan import Plan, PlannedQuestion, Role
+from trainonce.plan.plan import Plan, PlannedLadder, PlannedQuestion, Role
 from trainonce.plan.power import pairs_needed
 from trainonce.run.cache import COLUMNS, JobCache
 from trainonce.run.scheduler import spent_seconds
 from trainonce.stream.keys import generator
 from trainonce.study.questions import ItemQuestion, RunQuestion
-from trainonce.study.schema import AA
+from trainonce.study.schema import AA, Strategy
 
 
 def answer(plan: Plan) -> Answers:
@@ -88,10 +90,7 @@ def _answers(
     cache: JobCache,
 ) -> tuple[Answer, ...]:
     decided = {
-        planned.question.id: _compared(planned, cache)
-        if planned.arms
-        else _outcome(rows[Role.ANSWER], planned, planned.question.outcome)
-        for planned in ready
+        planned.question.id: _decided(planned, rows[Role.ANSWER], cache) for planned in ready
     }
     asked = [planned.question.id for planned in ready if planned.question.id != AA]
     waiting = sum(planned.question.id != AA for planned in plan.questions) - len(asked)
@@ -120,13 +119,17 @@ def _answer(
     cache: JobCache,
 ) -> Answer:
     question, own = planned.question, decided[planned.question.id]
+    checks = _checks(planned, own, cache)
     found = verdict(
         Estimate(own.estimate, own.low, own.high),
         adjusted[question.id],
         question.direction,
         question.smallest,
-        units=min(own.doses[0].units, own.doses[-1].units),
+        units=own.doses[-1].units
+        if planned.ladder
+        else min(own.doses[0].units, own.doses[-1].units),
         fewest=FEWEST_RUNS if planned.arms else FEWEST,
+        refuted=any(check.held is False for check in checks),
     )
     common: dict[str, Any] = {
         "question": question.id,
@@ -142,7 +145,7 @@ def _answer(
         "strategy": planned.strategy.value,
         "run_equivalents": _cost(plan, question.id),
         "assumptions": planned.assumptions,
-        "checks": _checks(planned, cache),
+        "checks": checks,
     }
     if isinstance(question, RunQuestion):
         return _about_runs(plan, question, common)
@@ -170,27 +173,49 @@ def _about_items(
 
 def _about_runs(plan: Plan, question: RunQuestion, common: dict[str, Any]) -> Answer:
     needed = None
-    if common["verdict"] is Verdict.CANNOT_TELL:
+    if common["verdict"] is Verdict.CANNOT_TELL and common["strategy"] != Strategy.EXTRAPOLATE:
         observed = spread(common["decided"])
         assumed = question.outcome.spread if observed is None else observed
         questions = sum(planned.question.id != AA for planned in plan.questions)
         needed = pairs_needed(question.smallest, assumed, questions)
     return Answer(
-        **common, paper=None, others=(), kinds=(), seeds=(), plain=None, units_needed=needed
+        **common,
+        paper=None,
+        others=(),
+        kinds=(),
+        seeds=(),
+        plain=None,
+        units_needed=needed,
     )
 
 
-def _compared(planned: PlannedQuestion, cache: JobCache) -> OutcomeAnswer:
-    """The arms of a question about runs, each run by the mean of its held-out blocks."""
+def _decided(planned: PlannedQuestion, rows: pl.DataFrame, cache: JobCache) -> OutcomeAnswer:
+    """The outcome that decides: of items by dose, of arms by seed, or of an arm by its ladder."""
     outcome = planned.question.outcome
+    if not planned.arms:
+        return _outcome(rows, planned, outcome)
+    if planned.ladder:
+        base, arm = planned.arms
+        losses = _rung_losses(planned.ladder, outcome, cache)
+        return predicted(planned.ladder, losses, (base.label, arm.label), outcome)
     arms = [Arm(arm.label, _means(arm.measured, outcome, cache)) for arm in planned.arms]
     return compared(arms, outcome)
 
 
-def _checks(planned: PlannedQuestion, cache: JobCache) -> tuple[Check, ...]:
+def _checks(planned: PlannedQuestion, decided: OutcomeAnswer, cache: JobCache) -> tuple[Check, ...]:
     """What tested the strategy of a question about runs."""
     outcome = planned.question.outcome
+    if planned.ladder:
+        return (held_out(planned.ladder, _rung_losses(planned.ladder, outcome, cache)),)
+    if planned.tuning:
+        first = planned.arms[0].measured[0]
+        base, real = _means([first, planned.tuning], outcome, cache)
+        return (true_tuning(decided, float(real - base)),)
     return average_checks(planned, lambda keys: _means(keys, outcome, cache))
+
+
+def _rung_losses(ladder: PlannedLadder, outcome: Outcome, cache: JobCache) -> list[Floats]:
+    return [_means(point.measured, outcome, cache) for point in ladder.points]
 
 
 def _means(keys: Sequence[str], outcome: Outcome, cache: JobCache) -> Floats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trainonce.plan import average, fork, multiplex, replicate
+from trainonce.plan import average, emulate, extrapolate, fork, multiplex, replicate
 from trainonce.plan.offers import Offer, Refusal, Refused
 from trainonce.study.load import StudyDefinition
 from trainonce.study.problems import Problem, StudyError
@@ -10,7 +10,16 @@ from trainonce.study.questions import Question
 from trainonce.study.recipe import Recipe
 from trainonce.study.schema import Strategy
 
-_KNOWN = (multiplex.offer, fork.offer, replicate.offer, average.offer)
+_KNOWN = (
+    multiplex.offer,
+    fork.offer,
+    replicate.offer,
+    average.offer,
+    extrapolate.offer,
+    emulate.offer,
+)
+_UNASKED = (Refused.NO_LADDER, Refused.NO_SMALL)
+"""Refusals of what nobody asked for: told to those who want that strategy only."""
 
 
 def choose(study: StudyDefinition) -> dict[str, Strategy]:
@@ -37,13 +46,7 @@ def choose(study: StudyDefinition) -> dict[str, Strategy]:
 
 def offers(question: Question, recipe: Recipe) -> tuple[Offer | Refusal, ...]:
     """What every strategy says to ``question``."""
-    known = tuple(offer(question, recipe) for offer in _KNOWN)
-    others = set(Strategy) - {one.strategy for one in known}
-    return known + tuple(
-        Refusal(strategy=name, code=Refused.NOT_THERE, why="no question can be asked for it yet")
-        for name in Strategy
-        if name in others
-    )
+    return tuple(offer(question, recipe) for offer in _KNOWN)
 
 
 def _allowed(question: Question, offer: Offer) -> bool:
@@ -60,7 +63,7 @@ def _problem(
             if one.strategy in question.forbidden:
                 cost += ", and `not` forbids it"
             said.append(f"{one.strategy} is possible ({cost})")
-        elif one.code is not Refused.NOT_THERE or one.strategy is question.how:
+        elif one.code not in _UNASKED or one.strategy is question.how:
             said.append(f"{one.strategy} is not: {one.why}")
     field = "how" if question.how else "not"
     wish = str(question.how) if question.how else [str(name) for name in question.forbidden]

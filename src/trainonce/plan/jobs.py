@@ -20,6 +20,7 @@ from trainonce.tasks.specs import (
     MeasureSpec,
     PartOf,
     StateSpec,
+    Steered,
     TrainSpec,
     Treated,
 )
@@ -209,6 +210,37 @@ def heldout_spec(model: TrainSpec | AverageSpec, part: PartOf | None = None) -> 
     )
 
 
+def emulated(
+    large: Line,
+    tuned: Line,
+    untuned: Line,
+    corpus: Corpus,
+    prices: Prices,
+    part: PartOf | None = None,
+) -> Job:
+    """The held-out loss of ``large``, steered by what its change did to a small run."""
+    whole = replace(large, weight=large.weight + tuned.weight + untuned.weight)
+    plain = heldout(whole, corpus, Role.ANSWER, tuned.questions, prices, part)
+    spec = emulated_spec(large, tuned, untuned, part)
+    return replace(
+        plain,
+        spec=spec,
+        strategy=tuned.strategy,
+        parents=tuple(parent.key for parent in spec.parents),
+        code=Reason.EMULATED,
+        reason=f"held-out loss, {large.name}, steered by {tuned.name} less {untuned.name}",
+        label=f"emulated from {tuned.label}",
+    )
+
+
+def emulated_spec(
+    large: Line, tuned: Line, untuned: Line, part: PartOf | None = None
+) -> MeasureSpec:
+    """What measures the held-out loss of ``large`` as the small run's change steers it."""
+    steered = Steered(tuned=tuned.spec, untuned=untuned.spec)
+    return replace(heldout_spec(large.spec, part), steered=steered)
+
+
 def items(
     line: Line,
     question: ItemQuestion,
@@ -253,8 +285,12 @@ def _reason(line: Line, known: Known) -> Reason:
     before = known(line.spec)
     if before is not None and before.key == line.spec.key:
         return Reason.REUSED
-    if line.role in (Role.PLAIN, Role.REAL):
+    if line.role in (Role.PLAIN, Role.REAL, Role.TUNING):
         return Reason.CHECK
+    if line.strategy is Strategy.EXTRAPOLATE:
+        return Reason.LADDER
+    if line.strategy is Strategy.EMULATE:
+        return Reason.EMULATED
     if line.spec.fork:
         return Reason.FORK
     if line.spec.stack:
@@ -263,7 +299,7 @@ def _reason(line: Line, known: Known) -> Reason:
 
 
 def _measured(role: Role, questions: Sequence[str]) -> Reason:
-    if role in (Role.CHECK, Role.REAL):
+    if role in (Role.CHECK, Role.REAL, Role.TUNING):
         return Reason.CHECK
     return Reason.SHARED if len(set(questions) - {AA}) > 1 else Reason.NEW
 

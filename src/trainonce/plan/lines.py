@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from trainonce.models.decoder import DecoderSettings
-from trainonce.plan import average, fork
+from trainonce.plan import average, extrapolate, fork
 from trainonce.plan.jobs import Averaged, Line
 from trainonce.plan.multiplex import Trunk
 from trainonce.plan.plan import Role
@@ -32,6 +32,7 @@ class ArmNumbers:
         model_files: content hash of the model's files, when it is read from a folder.
         objective: what it minimizes; cross-entropy when None.
         weight: operations of one of its steps, in those of a step of the base run.
+        parameters: of the model.
         mixture: what it reads of which part.
     """
 
@@ -40,6 +41,7 @@ class ArmNumbers:
     model_files: str | None
     objective: Placed | None
     weight: float
+    parameters: int
     mixture: Mixture | None = None
 
 
@@ -55,6 +57,8 @@ class Design:
         trunks: what is read by the trunk, by seed.
         own: what is read by a question's own run, by question and seed.
         arms: the arms of each question about runs.
+        ladders: the runs that an arm is predicted from, for the questions that do so.
+        smalls: the small run that is tuned in place of the base run, for the questions that do so.
         parts: those of the corpus, where the study names any.
     """
 
@@ -65,6 +69,8 @@ class Design:
     trunks: Mapping[int, Trunk]
     own: Mapping[tuple[str, int], Trunk]
     arms: Mapping[str, tuple[ArmNumbers, ...]]
+    ladders: Mapping[str, tuple[ArmNumbers, ...]]
+    smalls: Mapping[str, ArmNumbers]
     parts: Parts | None = None
 
     @property
@@ -100,6 +106,17 @@ def lines(design: Design) -> dict[Where, Line]:
             elif (question.id, seed) in design.own:
                 found[Role.OWN, question.id, 0, seed] = _own(design, question, seed)
     return found
+
+
+def apart(design: Design) -> list[Line]:
+    """All arms as runs, whatever answers for them in the plan."""
+    return [
+        line
+        for seed in design.study.recipe.seeds
+        for question in design.study.questions
+        if isinstance(question, RunQuestion)
+        for line in _arms(design, question, _trunk(design, seed).spec, Strategy.REPLICATE)
+    ]
 
 
 def cuts(found: Mapping[Where, Line]) -> dict[str, dict[int, tuple[str, ...]]]:
@@ -165,6 +182,8 @@ def averages(design: Design, found: Mapping[Where, Line]) -> dict[Where, Average
     """The averages that stand for arms, by the arm's place."""
     merged: dict[Where, Averaged] = {}
     for question in design.study.questions:
+        if design.chosen.get(question.id) is not Strategy.AVERAGE:
+            continue
         if isinstance(question, RunQuestion):
             for number, arm in enumerate(question.arms):
                 for seed in design.study.recipe.seeds:
@@ -195,29 +214,23 @@ def model_of(
 
 
 def _runs(design: Design, question: RunQuestion, trunk: TrainSpec) -> dict[Where, Line]:
-    """The runs of a question at the seed of ``trunk``."""
-    arms = tuple(
-        replace(
-            trunk,
-            train=own.train,
-            model=own.model,
-            model_files=own.model_files,
-            objective=own.objective,
-            mixture=own.mixture,
-        )
-        for own in design.arms[question.id]
-    )
-    if design.chosen[question.id] is Strategy.AVERAGE:
-        return _experts(design, question, trunk, arms)
-    drawn = _arms(design, question, trunk, arms)
-    return {(Role.ARM, question.id, n, trunk.seed): line for n, line in enumerate(drawn)}
+    """The runs that answer a question beside the trunk of one seed."""
+    strategy = design.chosen[question.id]
+    if strategy is Strategy.AVERAGE:
+        return _experts(design, question, trunk)
+    if strategy is Strategy.EXTRAPOLATE:
+        drawn = _ladder(design, question, trunk)
+    elif strategy is Strategy.EMULATE:
+        drawn = _emulated(design, question, trunk)
+    else:
+        drawn = _arms(design, question, trunk, strategy)
+    return {(line.role, question.id, n, trunk.seed): line for n, line in enumerate(drawn)}
 
 
-def _experts(
-    design: Design, question: RunQuestion, trunk: TrainSpec, arms: tuple[TrainSpec, ...]
-) -> dict[Where, Line]:
+def _experts(design: Design, question: RunQuestion, trunk: TrainSpec) -> dict[Where, Line]:
     """An expert for each part, and the mixtures that are trained for real."""
     since, seed = question.arms[0].since, trunk.seed
+    arms = tuple(_run(trunk, own) for own in design.arms[question.id])
     weight = design.arms[question.id][0].weight
     found: dict[Where, Line] = {}
     for number, part in enumerate(average.parts_read(question)):
@@ -247,10 +260,83 @@ def _experts(
     return found
 
 
+def _ladder(design: Design, question: RunQuestion, trunk: TrainSpec) -> list[Line]:
+    """The rungs of a ladder, the trunk, which is its first one, left out."""
+    numbers = design.ladders[question.id]
+    found = extrapolate.rungs(question, design.study.recipe)
+    specs = extrapolate.runs(found, tuple(_run(trunk, own) for own in numbers))
+    return [
+        Line(
+            spec=spec,
+            role=Role.RUNG,
+            strategy=Strategy.EXTRAPOLATE,
+            questions=(question.id,),
+            name=f"{_rung(rung)}, seed {spec.seed}",
+            about=f": leaves {'its rung' if rung.size else 'the trunk'} after step {spec.begins}"
+            if spec.fork
+            else f": {own.parameters:,} parameters, from step 0",
+            label=_rung(rung),
+            weight=own.weight,
+        )
+        for rung, spec, own in list(zip(found, specs, numbers, strict=True))[1:]
+    ]
+
+
+def _rung(rung: extrapolate.Rung) -> str:
+    return f"rung {rung.label}" if rung.size else rung.label
+
+
+def _emulated(design: Design, question: RunQuestion, trunk: TrainSpec) -> list[Line]:
+    """The small run, its arms, and for the first seed the last arm as it really is."""
+    small, seed = design.smalls[question.id], trunk.seed
+    untuned = _run(design.plain[seed], small)
+    arms = tuple(
+        _run(untuned, replace(own, model=small.model, model_files=small.model_files))
+        for own in design.arms[question.id]
+    )
+    tuned = fork.arms(question, untuned, arms)
+    label = question.small.label if question.small else ""
+    found = [
+        Line(
+            spec=spec,
+            role=Role.SMALL,
+            strategy=Strategy.EMULATE,
+            questions=(question.id,),
+            name=f"small run ({label}){what and f', {what}'}, seed {seed}",
+            about=f": leaves the small run after step {spec.begins}"
+            if spec.fork
+            else ": nothing inserted, from step 0",
+            label=f"small run{what and f', {what}'}",
+            weight=small.weight,
+        )
+        for what, spec in zip(
+            ("", *(arm.label for arm in question.arms)), (untuned, *tuned), strict=True
+        )
+    ]
+    if seed != design.study.recipe.seeds[0]:
+        return found
+    real = _arms(design, question, trunk, Strategy.FORK)[-1]
+    about = f"{real.about}, to test what is emulated"
+    return [*found, replace(real, role=Role.TUNING, about=about)]
+
+
+def _run(base: TrainSpec, own: ArmNumbers) -> TrainSpec:
+    """``base`` with what an arm has of its own."""
+    return replace(
+        base,
+        train=own.train,
+        model=own.model,
+        model_files=own.model_files,
+        objective=own.objective,
+        mixture=own.mixture,
+    )
+
+
 def _arms(
-    design: Design, question: RunQuestion, trunk: TrainSpec, runs: tuple[TrainSpec, ...]
+    design: Design, question: RunQuestion, trunk: TrainSpec, strategy: Strategy
 ) -> list[Line]:
-    strategy, numbers = design.chosen[question.id], design.arms[question.id]
+    numbers = design.arms[question.id]
+    runs = tuple(_run(trunk, own) for own in numbers)
     if strategy is Strategy.FORK:
         runs = fork.arms(question, trunk, runs)
     return [

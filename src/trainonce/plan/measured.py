@@ -14,14 +14,14 @@ def heldout_losses(
     design: Design, role: Role, line: Line | Averaged, corpus: Corpus, prices: Prices
 ) -> list[Job]:
     """The held-out losses that are wanted of a run or an average of this role."""
-    if role is Role.OWN:
+    if role in (Role.OWN, Role.SMALL):
         return []
     if role is Role.PLAIN:
         return [heldout(line, corpus, Role.CHECK, (), prices)]
     served = set(line.questions)
     asked = [q for q in design.study.questions if q.id in served and isinstance(q, RunQuestion)]
     if role is not Role.TRUNK:
-        shown = Role.REAL if role is Role.REAL else Role.ANSWER
+        shown = role if role in (Role.REAL, Role.TUNING) else Role.ANSWER
         return [
             heldout(line, corpus, shown, (q.id,), prices, design.part(q))
             for q in asked

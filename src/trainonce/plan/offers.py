@@ -15,7 +15,12 @@ class Refused(StrEnum):
     STARTS_AT_0 = "starts at step 0"
     STARTS_LATE = "starts late"
     NO_MIXTURES = "no mixtures"
-    NOT_THERE = "not there"
+    NO_LADDER = "no ladder"
+    NO_SMALL = "no small model"
+    NOT_LARGER = "not larger"
+    NOT_SMALLER = "not smaller"
+    OTHER_CHANGE = "other change"
+    SCHEDULE = "schedule"
 
 
 @dataclass(frozen=True, kw_only=True)

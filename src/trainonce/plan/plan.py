@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,9 @@ class Role(StrEnum):
     EXPERT = "expert"
     AVERAGE = "average"
     REAL = "real"
+    RUNG = "rung"
+    SMALL = "small"
+    TUNING = "tuning"
     STATE = "state"
     ANSWER = "answer"
     CHECK = "check"
@@ -41,6 +44,8 @@ class Reason(StrEnum):
     FORK = "fork"
     STATE = "state"
     CHECK = "check"
+    LADDER = "ladder"
+    EMULATED = "emulated"
     STACKED = "stacked"
     AVERAGE = "average"
     REUSED = "reused"
@@ -95,7 +100,7 @@ class Job:
     @property
     def is_check(self) -> bool:
         """Whether it tests the sharing rather than answer a question."""
-        return self.role in (Role.PLAIN, Role.CHECK, Role.REAL)
+        return self.role in (Role.PLAIN, Role.CHECK, Role.REAL, Role.TUNING)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +121,43 @@ class PlannedArm:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlannedPoint:
+    """A rung that a scaling law is fitted to.
+
+    Attributes:
+        label: its size, and its length where it is shorter.
+        parameters: of its model.
+        tokens: that it reads.
+        measured: the job that measures its run, a seed each.
+    """
+
+    label: str
+    parameters: int
+    tokens: int
+    measured: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedLadder:
+    """What an arm is predicted from.
+
+    Attributes:
+        parameters: of the arm's model.
+        tokens: that the arm would read.
+        points: the ladder, the base run first.
+    """
+
+    parameters: int
+    tokens: int
+    points: tuple[PlannedPoint, ...]
+
+    @property
+    def lengths(self) -> bool:
+        """Whether rungs have several lengths, so that the law has tokens too."""
+        return len({point.tokens for point in self.points}) > 1
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlannedQuestion:
     """What the design can tell about a question before anything is trained.
 
@@ -127,7 +169,11 @@ class PlannedQuestion:
             where there is no such effect, since a single pair of runs has no spread.
         units: items, over all seeds; or runs an arm.
         assumptions: what the answer rests on.
-        arms: for a question about runs, the base run and the arms; the last one decides.
+        arms: for a question about runs, the base run and the arms; the last one decides. An arm
+            that is predicted is not measured.
+        ladder: what the arm is predicted from, where it is.
+        tuning: the job that measures the last arm made for real, for the first seed, where the
+            arms are emulated.
     """
 
     question: Question
@@ -136,6 +182,14 @@ class PlannedQuestion:
     units: int
     assumptions: tuple[str, ...]
     arms: tuple[PlannedArm, ...] = ()
+    ladder: PlannedLadder | None = None
+    tuning: str | None = None
+
+    @property
+    def rests_on(self) -> list[Any]:
+        """What decides it beside its arms' measurements, as plain data; empty for most."""
+        ladder = [asdict(self.ladder)] if self.ladder else []
+        return [*ladder, *([self.tuning] if self.tuning else [])]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,6 +241,7 @@ class Plan:
             (
                 *(q.question.id, q.question.outcome.name, q.question.direction),
                 *(q.question.smallest, *([arm.label, *arm.measured, *arm.real] for arm in q.arms)),
+                *q.rests_on,
             )
             for q in self.questions
         ]
@@ -255,6 +310,7 @@ class Plan:
                     "detectable_effect": planned.detectable_effect,
                     "smallest_effect": planned.question.smallest,
                     "assumptions": list(planned.assumptions),
+                    "ladder": asdict(planned.ladder) if planned.ladder else None,
                 }
                 for planned in self.questions
             ],

@@ -14,10 +14,12 @@ from trainonce.models.build import ModelError, parameters, shape
 from trainonce.models.decoder import DecoderSettings
 from trainonce.plan.choose import choose
 from trainonce.plan.compiled import compile_long
+from trainonce.plan.extrapolate import rungs
 from trainonce.plan.jobs import (
     Line,
     Prices,
     averaging,
+    emulated,
     heldout_cost,
     items,
     once,
@@ -39,7 +41,7 @@ from trainonce.study.load import StudyDefinition, placebo
 from trainonce.study.problems import StudyError
 from trainonce.study.questions import ItemQuestion, RunQuestion
 from trainonce.study.recipe import Recipe
-from trainonce.study.schema import AA, Strategy
+from trainonce.study.schema import AA, FEWEST_RUNGS, Strategy
 from trainonce.tasks.specs import TrainSpec, Treated, content_hash
 from trainonce.train.precision import resolve
 from trainonce.train.settings import TrainSettings
@@ -110,6 +112,22 @@ def _design(
     apart = {name for name, how in chosen.items() if how is not Strategy.MULTIPLEX}
     together = [pair for name, pair in pairs.items() if name not in apart]
     streams = {seed: run.stream(corpus) for seed, run in plain.items()}
+    about_runs = [question for question in study.questions if isinstance(question, RunQuestion)]
+    whole = {name for name, how in chosen.items() if how is Strategy.REPLICATE}
+
+    for steps in {
+        arm.recipe.steps
+        for q in about_runs
+        for arm in q.arms
+        if q.id in whole and arm.recipe.steps > study.recipe.steps
+    }:
+        for run in plain.values():  # a longer run lays insertions out anew: they must fit there
+            long = replace(run, train=replace(run.train, steps=steps))
+            pack(study, long.stream(corpus), together)
+
+    def numbers(question: RunQuestion, recipes: Sequence[Recipe]) -> tuple[ArmNumbers, ...]:
+        return _numbers(study, question, recipes, corpus, parts, home)
+
     return Design(
         study=study,
         chosen=chosen,
@@ -122,39 +140,89 @@ def _design(
             if name in apart
             for seed, stream in streams.items()
         },
-        arms={
-            question.id: _arms(study, question, corpus, parts, home)
-            for question in study.questions
-            if isinstance(question, RunQuestion)
+        arms={question.id: numbers(question, _recipes(question)) for question in about_runs},
+        ladders={
+            question.id: _ladder(
+                study,
+                question,
+                numbers(question, [r.recipe for r in rungs(question, study.recipe)]),
+                numbers(question, _recipes(question))[0],
+            )
+            for question in about_runs
+            if chosen[question.id] is Strategy.EXTRAPOLATE
+        },
+        smalls={
+            question.id: numbers(question, [question.small.recipe])[0]
+            for question in about_runs
+            if chosen[question.id] is Strategy.EMULATE and question.small
         },
         parts=parts,
     )
 
 
-def _arms(
+def _ladder(
     study: StudyDefinition,
     question: RunQuestion,
+    rungs: tuple[ArmNumbers, ...],
+    arm: ArmNumbers,
+) -> tuple[ArmNumbers, ...]:
+    """The rungs, whose sizes with the data's own vocabulary a law can be fitted to."""
+    sizes = {rung.parameters for rung in rungs}
+    shown = ", ".join(f"{size:,}" for size in sorted(sizes))
+    below = sum(size < arm.parameters for size in sizes - {rungs[0].parameters})
+    if below < FEWEST_RUNGS:
+        right = (
+            f"{FEWEST_RUNGS} rungs at least with different numbers of parameters, the base run's "
+            f"aside, and fewer than the arm's {arm.parameters:,}"
+        )
+        raise StudyError([study.problem_at(question.id, ("ladder",), shown, right)])
+    return rungs
+
+
+def _recipes(question: RunQuestion) -> list[Recipe]:
+    return [arm.recipe for arm in question.arms]
+
+
+def _numbers(
+    study: StudyDefinition,
+    question: RunQuestion,
+    recipes: Sequence[Recipe],
     corpus: Corpus,
     parts: Parts | None,
     home: Path,
 ) -> tuple[ArmNumbers, ...]:
     base = _model(study, study.recipe, home)
     size, base_files = _size(study.recipe, base, corpus), _model_files(base)
-    arms = []
-    for arm in question.arms:
-        model, files, weight = base, base_files, 1.0
-        if arm.recipe.model != study.recipe.model:
+    found = []
+    for recipe in recipes:
+        model, files, own = base, base_files, size
+        if recipe.model != study.recipe.model:
             try:
-                model = _model(study, arm.recipe, home)
-                files, weight = _model_files(model), _size(arm.recipe, model, corpus) / size
+                model = _model(study, recipe, home)
+                files, own = _model_files(model), _size(recipe, model, corpus)
             except (ModelError, smollm2.NotInstalledError) as error:
-                place = ("treatment", "change")
-                raise StudyError(
-                    [study.problem_at(question.id, place, arm.label, str(error))]
-                ) from None
-        numbers, mixture = _train_settings(arm.recipe, home), mixture_of(arm.recipe, parts)
-        arms.append(ArmNumbers(numbers, model, files, arm.recipe.objective, weight, mixture))
-    return tuple(arms)
+                raise _arm_problem(study, question, recipe, str(error)) from None
+        found.append(
+            ArmNumbers(
+                train=_train_settings(recipe, home),
+                model=model,
+                model_files=files,
+                objective=recipe.objective,
+                weight=own / size,
+                parameters=own,
+                mixture=mixture_of(recipe, parts),
+            )
+        )
+    return tuple(found)
+
+
+def _arm_problem(
+    study: StudyDefinition, question: RunQuestion, recipe: Recipe, right: str
+) -> StudyError:
+    """A model that cannot be had, at the key that names it."""
+    small = question.small is not None and question.small.recipe == recipe
+    place = ("small",) if small else ("treatment", "change")
+    return StudyError([study.problem_at(question.id, place, recipe.model, right)])
 
 
 def _as_trained(
@@ -187,6 +255,7 @@ def _jobs(
     """Each run's jobs after those of the runs that it leaves."""
     left = cuts(drawn)
     inserting = [q for q in _asked(design.study) if isinstance(q, ItemQuestion)]
+    about_runs = {q.id: q for q in design.study.questions if isinstance(q, RunQuestion)}
     runs = {line.spec.key: line.spec for line in drawn.values()}
     stacks = Counter(run.stack for run in runs.values())
     jobs: list[Job] = []
@@ -197,6 +266,10 @@ def _jobs(
             continue
         trunk = role is Role.TRUNK
         jobs += heldout_losses(design, role, line, corpus, prices)
+        if role is Role.SMALL and line.spec.fork:
+            large, small = drawn[Role.TRUNK, "", 0, seed], drawn[Role.SMALL, name, 0, seed]
+            part = design.part(about_runs[name])
+            jobs.append(emulated(large, line, small, corpus, prices, part))
         for question in inserting:
             own = (question.id, seed) in design.own
             measured = {

@@ -94,7 +94,7 @@ def arms(answer: Answer, height: int = 250) -> go.Figure:
                 "color": "var(--series)",
                 "thickness": 1.5,
                 "width": 3,
-                "visible": all(len(arm.points) > 1 for arm in shown),
+                "visible": all(math.isfinite(arm.effect_low) for arm in shown),
             },
             mode="markers",
             name="mean",

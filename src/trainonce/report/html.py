@@ -30,6 +30,7 @@ from trainonce.report.sentences import (
     level,
     number,
     p_value,
+    refuted,
     sentence,
     short,
     tested,
@@ -103,7 +104,7 @@ def render(answers: Answers, plan: Plan) -> str:
 
 def deciding(answer: Answer) -> str:
     """The interval that would have decided a question that could not be told."""
-    if answer.verdict is not Verdict.CANNOT_TELL:
+    if answer.verdict is not Verdict.CANNOT_TELL or refuted(answer):
         return ""
     smallest = number(answer.smallest)
     sides = {

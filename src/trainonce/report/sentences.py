@@ -9,7 +9,10 @@ from trainonce.analysis.answers import Answer, Answers, Check
 from trainonce.analysis.verdicts import FEWEST, FEWEST_RUNS, Verdict
 from trainonce.plan.cost import Prediction
 from trainonce.sites import Unit
-from trainonce.study.schema import AA
+from trainonce.study.schema import AA, Strategy
+
+_UNTRAINED = (Strategy.EXTRAPOLATE, Strategy.EMULATE)
+"""Strategies that answer for arms which nobody trained."""
 
 
 def number(value: float) -> str:
@@ -70,11 +73,14 @@ def sentence(answer: Answer) -> str:
     base = decided.doses[0]
     corrected = "" if answer.question == AA else " after correction"
     if answer.unit is Unit.RUN:
-        pairs = f"{answer.units} seed{'s' * (answer.units > 1)}"
+        pairs = f"paired over {answer.units} seed{'s' * (answer.units > 1)}"
+        if answer.strategy == Strategy.EXTRAPOLATE:
+            pairs = f"predicted from {answer.units} runs of a ladder"
+        came = "would be" if answer.strategy in _UNTRAINED else "is"
         return (
-            f"With {top.label} the {decided.outcome} is {level(top.mean)}, against "
+            f"With {top.label} the {decided.outcome} {came} {level(top.mean)}, against "
             f"{level(base.mean)} for {base.label}: an effect of {number(decided.estimate)} "
-            f"({interval(decided.low, decided.high)}), paired over {pairs}, "
+            f"({interval(decided.low, decided.high)}), {pairs}, "
             f"{p_value(answer.p_adjusted)}{corrected}."
         )
     return (
@@ -88,6 +94,12 @@ def enough(answer: Answer) -> str:
     """What would have decided a question that could not be told; empty for the others."""
     if answer.verdict is not Verdict.CANNOT_TELL:
         return ""
+    if failed := refuted(answer):
+        return (
+            f"What {answer.strategy} rests on did not stand its test ({failed}), so that the "
+            f"interval decides nothing; with `not: {answer.strategy}` the question is answered in "
+            "another way."
+        )
     if answer.unit is Unit.RUN:
         return _enough_runs(answer)
     decided, top = answer.decided, answer.decided.doses[-1]
@@ -107,8 +119,15 @@ def enough(answer: Answer) -> str:
     )
 
 
+def refuted(answer: Answer) -> str:
+    """The checks that what an answer rests on did not stand; empty when it did."""
+    return ", ".join(check.name for check in answer.checks if check.held is False)
+
+
 def _enough_runs(answer: Answer) -> str:
     smallest = number(answer.smallest)
+    if answer.strategy == Strategy.EXTRAPOLATE:
+        return "More or larger rungs make the interval narrower, and so do more seeds of them."
     if answer.units < FEWEST_RUNS:
         return (
             "One seed shows no spread, so that there is no interval. If seeds differ as the plan "

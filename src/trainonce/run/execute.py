@@ -16,6 +16,7 @@ from typing import Any
 import filelock
 import torch
 from pydantic import TypeAdapter
+from torch import nn
 
 from trainonce.run.cache import JobCache
 from trainonce.run.launch import launch
@@ -29,7 +30,7 @@ from trainonce.tasks.language import (
     run_training,
     shell,
 )
-from trainonce.tasks.specs import AverageSpec, MeasureSpec, Spec, StateSpec, TrainSpec
+from trainonce.tasks.specs import AverageSpec, MeasureSpec, Model, Spec, StateSpec, TrainSpec
 from trainonce.train.checkpoints import CheckpointError, Checkpoints, State
 from trainonce.train.clock import Progress
 from trainonce.train.guard import DivergedError
@@ -218,9 +219,8 @@ def _measure(spec: MeasureSpec, cache: JobCache, stop: Callable[[], bool]) -> No
     start = time.monotonic()
     torch.set_num_threads(spec.trained.threads)
     corpus = _corpus(spec.trained, cache)
-    model = shell(spec.trained, corpus)
-    load_weights(model, cache.weights_of(spec.measured))
-    rows = run_measurement(spec, model, corpus, stop)
+    model, *steering = (_loaded(parent, corpus, cache) for parent in spec.parents)
+    rows = run_measurement(spec, model, corpus, stop, steering)
     cache.finish_measuring(spec, rows, _facts(start))
 
 
@@ -229,6 +229,12 @@ def _average(spec: AverageSpec, cache: JobCache) -> None:
     torch.set_num_threads(spec.trained.threads)
     model = run_averaging(spec, _corpus(spec.trained, cache), cache.weights_of)
     cache.finish_average(spec, weights(model), _facts(start))
+
+
+def _loaded(spec: Model, corpus: Corpus, cache: JobCache) -> nn.Module:
+    model = shell(spec.trained, corpus)
+    load_weights(model, cache.weights_of(spec))
+    return model
 
 
 def _corpus(spec: TrainSpec, cache: JobCache) -> Corpus:

@@ -167,7 +167,7 @@ def _facts_of(key: str, cache: JobCache) -> Mapping[str, Any]:
 def parents(spec: Spec) -> tuple[str, ...]:
     """Keys of the jobs whose results the job of ``spec`` is made from."""
     if isinstance(spec, MeasureSpec):
-        return (spec.measured.key,)
+        return tuple(parent.key for parent in spec.parents)
     if isinstance(spec, AverageSpec):
         return tuple(run.key for run in spec.models)
     fork = spec.trained.fork

@@ -15,8 +15,9 @@ from trainonce.methods.registry import Outcome, methods, probe_of
 from trainonce.sites import Site
 from trainonce.stream.parts import REST
 from trainonce.study.changes import MIXTURE, change_arms, length_arms
+from trainonce.study.ladders import ladder_arms, small_arm
 from trainonce.study.problems import Place, Problem, StudyError, nearest
-from trainonce.study.questions import ItemQuestion, Question, RunQuestion
+from trainonce.study.questions import Arm, ItemQuestion, Question, RunQuestion
 from trainonce.study.recipe import Recipe, resolve
 from trainonce.study.schema import AA, QuestionKeys, RecipeKeys, StudyKeys
 from trainonce.study.trackers import Tracker
@@ -173,6 +174,10 @@ def _misplaced(document: Document, place: Place, keys: QuestionKeys) -> Iterator
     if "check" in given and MIXTURE not in (keys.treatment.change or {}):
         right = f"belongs to questions about mixtures (`treatment: {{change: {{{MIXTURE}: ...}}}}`)"
         yield document.problem((*place, "check"), None, right)
+    for name in ("ladder", "small"):
+        if name in given and keys.treatment.change is None:
+            right = "belongs to `treatment: {change: ...}`"
+            yield document.problem((*place, name), None, right)
     if not items:
         for name in keys.treatment.model_extra or {}:
             right = "treatment has no such key beside change and lengths"
@@ -206,6 +211,12 @@ def _run_question(
             arms = length_arms(document, (*treatment, "lengths"), lengths or [], recipe)
     except StudyError as error:
         problems += error.problems
+    ladder: tuple[Arm, ...] = ()
+    try:
+        if keys.ladder is not None and change is not None and not problems:
+            ladder = ladder_arms(document, (*place, "ladder"), keys.ladder, arms, recipe)
+    except StudyError as error:
+        problems += error.problems
     parts = _parts_asked(keys, recipe)
     try:
         known = (*methods(Site.PROBE)[HELDOUT_PROBE].outcomes, *parts)
@@ -233,6 +244,8 @@ def _run_question(
         late=keys.at > 0,
         part=parts.get(outcome),
         check=keys.check,
+        ladder=ladder,
+        small=small_arm(document, keys.small, recipe) if keys.small else None,
     )
 
 

@@ -91,6 +91,8 @@ class RunQuestion(_Asked):
         late: whether an arm has the base run's recipe up to a step, and its own after it.
         part: the part of the held-out documents that the outcome is of; None for all of them.
         check: how many mixtures are trained for real where averages of parameters answer.
+        ladder: smaller runs with the base recipe, which the arm can be predicted from.
+        small: a run of a smaller model with the base recipe, whose tuning can steer the base run's.
     """
 
     unit: ClassVar = Unit.RUN
@@ -100,6 +102,8 @@ class RunQuestion(_Asked):
     late: bool = False
     part: str | None = None
     check: int = 2
+    ladder: tuple[Arm, ...] = ()
+    small: Arm | None = None
 
     @property
     def treated_by(self) -> str:

@@ -12,7 +12,7 @@ from trainonce.stream import smollm2
 from trainonce.stream.corpora import CorpusSource
 from trainonce.stream.corpus import DataSettings
 from trainonce.stream.mixture import Counts
-from trainonce.study.schema import RecipeKeys
+from trainonce.study.schema import ModelKeys, RecipeKeys
 from trainonce.tasks.specs import Placed
 from trainonce.train.schedules import Schedule
 from trainonce.train.settings import AdamWSettings, CheckpointSettings, OnNan, ProcessSettings
@@ -70,11 +70,7 @@ def resolve(keys: RecipeKeys, folder: Path) -> Recipe:
         parts={name: tuple(patterns) for name, patterns in keys.data.parts.items()},
         mixture=keys.data.counts,
         attention=keys.data.attention,
-        model=(
-            model
-            if isinstance(model := keys.model.resolved(), DecoderSettings)
-            else _local(model, folder) or model
-        ),
+        model=model_of(keys.model, folder),
         objective=keys.objective.resolved(),
         optimizer=keys.optimizer.resolved(),
         schedule=keys.schedule.resolved(),
@@ -90,6 +86,14 @@ def resolve(keys: RecipeKeys, folder: Path) -> Recipe:
         seeds=tuple(keys.seeds),
         allow_changed=keys.allow_changed,
     )
+
+
+def model_of(keys: ModelKeys, folder: Path) -> str | DecoderSettings:
+    """The model that ``keys`` say, in a study that lies in ``folder``."""
+    model = keys.resolved()
+    if isinstance(model, DecoderSettings):
+        return model
+    return _local(model, folder) or model
 
 
 def _local(name: str | None, folder: Path) -> str | None:

@@ -44,6 +44,10 @@ CROSS_ENTROPY = "cross_entropy"
 """The objective of a run unless its recipe names another one."""
 
 
+FEWEST_RUNGS = 3
+"""Sizes of a ladder, beside the base run's: a law of size has three numbers."""
+
+
 class Strategy(StrEnum):
     """How a question shares training."""
 
@@ -168,13 +172,16 @@ class ModelKeys(_Strict):
 
     @model_validator(mode="after")
     def _name_or_numbers(self) -> ModelKeys:
+        self._check()
+        return self
+
+    def _check(self) -> None:
         if self.name is None and None in (self.width, self.layers, self.heads):
             raise ValueError("a name, or width, layers and heads")
         if self.name is not None and self.name not in SIZES and self._numbers:
             told = f"{', '.join(SIZES)} can have other numbers; {self.name!r} is what it is"
             raise SettingError(next(iter(self._numbers)), told)
         self.resolved()
-        return self
 
     @property
     def _numbers(self) -> dict[str, Any]:
@@ -188,6 +195,35 @@ class ModelKeys(_Strict):
             return self.name
         settings = replace(SIZES[self.name], **self._numbers)
         return self.name if settings == SIZES[self.name] else settings
+
+
+class RungKeys(ModelKeys):
+    """``questions[].ladder[]``: a share of the width of the arm's model, or a model."""
+
+    share: Share | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _share_or_name(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            return value
+        named = isinstance(value, str) and not value.strip().endswith("%")
+        return {"name": value} if named else {"share": value}
+
+    @field_validator("share")
+    @classmethod
+    def _inside(cls, share: float | None) -> float | None:
+        if share in (0, 1):
+            raise ValueError("a share of the width above 0 and under 100%")
+        return share
+
+    @model_validator(mode="after")
+    def _name_or_numbers(self) -> RungKeys:
+        if self.share is None:
+            self._check()
+        elif self.model_fields_set != {"share"}:
+            raise SettingError("share", "stands alone: a share of the width, or a model")
+        return self
 
 
 class OptimizerKeys(_Strict):
@@ -381,6 +417,8 @@ class QuestionKeys(_Strict):
     expect: Literal["increase", "decrease", "change"] | None = None
     smallest_effect: Annotated[float, Field(gt=0)] | None = None
     lane: Annotated[int, Field(ge=0)] = 0
+    ladder: list[RungKeys] | None = None
+    small: Annotated[ModelKeys, _named("name")] | None = None
     how: Strategy | None = None
     forbidden: Annotated[list[Strategy], Field(alias="not")] = []
     check: Annotated[int, Field(ge=0)] = 2
@@ -391,6 +429,16 @@ class QuestionKeys(_Strict):
         if share == 1:
             raise ValueError("a share under 100%: nothing comes after the end")
         return share
+
+    @field_validator("ladder")
+    @classmethod
+    def _enough_rungs(cls, ladder: list[RungKeys] | None) -> list[RungKeys] | None:
+        if ladder is not None and len(ladder) < FEWEST_RUNGS:
+            raise ValueError(
+                f"{FEWEST_RUNGS} sizes at least: with the base run that is one more than the law "
+                "of size has numbers"
+            )
+        return ladder
 
     @field_validator("window")
     @classmethod

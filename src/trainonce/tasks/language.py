@@ -13,12 +13,19 @@ from trainonce.methods.registry import methods
 from trainonce.methods.weights.merging.average import Average
 from trainonce.models.build import build, shape
 from trainonce.models.layers import recompute
-from trainonce.sites import Measurement
+from trainonce.sites import LanguageModel, Measurement
 from trainonce.stream.corpus import Corpus
 from trainonce.stream.keys import stable_hash
 from trainonce.stream.parts import Parts
 from trainonce.stream.stream import TokenStream
-from trainonce.tasks.specs import AverageSpec, MeasureSpec, TrainSpec, Treated, spec_hash
+from trainonce.tasks.specs import (
+    STEERING,
+    AverageSpec,
+    MeasureSpec,
+    TrainSpec,
+    Treated,
+    spec_hash,
+)
 from trainonce.train.checkpoints import Checkpoints, State
 from trainonce.train.clock import Progress
 from trainonce.train.guard import DivergedError
@@ -167,21 +174,32 @@ def run_measurement(
     model: nn.Module,
     corpus: Corpus,
     stop: Callable[[], bool] | None = None,
+    steering: Sequence[nn.Module] = (),
 ) -> list[Measurement]:
     """Measure ``model``, which is moved to the device that it was trained on.
+
+    Args:
+        spec: what is measured.
+        model: the model.
+        corpus: what the probe reads.
+        stop: asked before each pass through the model whether to stop.
+        steering: the tuned and the untuned model that steer it, where ``spec`` says so.
 
     Raises:
         StoppedError: when ``stop``, asked before each pass through the model, said so.
     """
     device = torch.device(spec.trained.device)
-    model.to(device).eval()
+    for one in (model, *steering):
+        one.to(device).eval()
+    predicts: LanguageModel = model
+    if spec.steered:
+        predicts = methods()[STEERING].cls(alpha=spec.steered.alpha)(model, *steering)
     probe = methods()[spec.probe].cls()
 
     def logits(tokens_BT: torch.Tensor) -> torch.Tensor:
         if stop is not None and stop():
             raise StoppedError("stopped inside a measurement, which starts anew next time")
-        found: torch.Tensor = model(tokens_BT.to(device))
-        return found
+        return predicts(tokens_BT.to(device))
 
     rows: list[Measurement]
     if spec.part is not None:

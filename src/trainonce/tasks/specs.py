@@ -27,6 +27,7 @@ from trainonce.stream.stream import TokenStream
 from trainonce.train.settings import ProcessSettings, TrainSettings
 
 HELDOUT_PROBE = "heldout_loss"
+STEERING = "proxy_tuning"
 _LATER: Mapping[str, Any] = {
     "attention": "across",
     "processes": None,
@@ -35,6 +36,7 @@ _LATER: Mapping[str, Any] = {
     "mixture": None,
     "part": None,
     "average": None,
+    "steered": None,
     "objective": None,
 }
 """Fields that came later, with what all runs did before: left out of a key where they say that."""
@@ -277,6 +279,23 @@ class PartOf:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Steered:
+    """How a model is steered while it is measured: by what tuning did to a small one.
+
+    Attributes:
+        tuned: the small model after it was tuned.
+        untuned: the same without.
+        alpha: strength, see `trainonce.methods.inference.steering.proxy_tuning`.
+        version: of the method.
+    """
+
+    tuned: TrainSpec
+    untuned: TrainSpec
+    alpha: float = 1.0
+    version: int = field(default_factory=lambda: methods()[STEERING].version)
+
+
+@dataclass(frozen=True, kw_only=True)
 class MeasureSpec:
     """All that determines the measurements of one probe on one trained model.
 
@@ -290,6 +309,7 @@ class MeasureSpec:
             the key then.
         average: the average that is measured in place of ``trained``, which is a run of its shape.
             Left out of the key when None.
+        steered: what steers the model; None for the model as it is. Left out of the key then.
     """
 
     kind: Literal["measure"] = "measure"
@@ -300,11 +320,18 @@ class MeasureSpec:
     step: int | None = None
     part: PartOf | None = None
     average: AverageSpec | None = None
+    steered: Steered | None = None
 
     def __post_init__(self) -> None:
         """Refuse an average of other runs."""
         if self.average and self.average.trained != self.trained:
             raise ValueError("an average is measured with the first of its own runs as `trained`")
+
+    @property
+    def parents(self) -> tuple[Model, ...]:
+        """The jobs that leave the models it takes: the measured one, and those that steer it."""
+        steering = (self.steered.tuned, self.steered.untuned) if self.steered else ()
+        return (self.measured, *steering)
 
     @property
     def measured(self) -> Model:
