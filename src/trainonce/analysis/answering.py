@@ -45,17 +45,11 @@ def answer(plan: Plan) -> Answers:
     """Answer the study of ``plan``, all of whose jobs are finished."""
     cache = JobCache(plan.home)
     rows = _rows(plan, cache)
-    decided = {planned.question.id: _decided(planned, rows, cache) for planned in plan.questions}
-    asked = [planned.question.id for planned in plan.questions if planned.question.id != AA]
-    corrected = dict(zip(asked, holm([decided[name].p for name in asked]), strict=True))
-    adjusted = {name: corrected.get(name, found.p) for name, found in decided.items()}
     trunk, plain = _heldout(rows[Role.HELDOUT]), _heldout(rows[Role.CHECK])
     return Answers(
         study=plan.study,
         plan_hash=plan.hash,
-        answers=tuple(
-            _answer(plan, planned, decided, adjusted, rows, cache) for planned in plan.questions
-        ),
+        answers=_answers(plan, plan.questions, rows, cache),
         heldout_loss=float(trunk["value"].to_numpy().mean()),
         heldout_loss_plain=float(plain["value"].to_numpy().mean()) if len(plain) else None,
         heldout_change=_heldout_change(trunk, plain) if len(plain) else None,
@@ -72,6 +66,43 @@ def answer(plan: Plan) -> Answers:
         promised_seconds=promised_seconds(plan),
         times=_times(plan, cache),
     )
+
+
+def serving(plan: Plan, planned: PlannedQuestion) -> frozenset[str]:
+    """Keys of the jobs that an answer to one question needs."""
+    own = {job.key for job in plan.jobs if planned.question.id in job.questions}
+    return frozenset(own.union(*((*arm.measured, *arm.real) for arm in planned.arms)))
+
+
+def answers_so_far(plan: Plan, ready: Sequence[PlannedQuestion]) -> tuple[Answer, ...]:
+    """Answer some questions of a study before the others can be.
+
+    Their corrected p is an upper bound of what it will be: Holm's method never gives more for a
+    smaller p of another question, and those that are not ready count as 1.
+
+    Args:
+        plan: of the study.
+        ready: questions whose jobs (`serving`) are all finished.
+    """
+    cache = JobCache(plan.home)
+    needed = frozenset[str]().union(*(serving(plan, planned) for planned in ready))
+    jobs = tuple(job for job in plan.jobs if job.key in needed)
+    return _answers(plan, ready, _rows(replace(plan, jobs=jobs), cache), cache)
+
+
+def _answers(
+    plan: Plan,
+    ready: Sequence[PlannedQuestion],
+    rows: dict[Role, pl.DataFrame],
+    cache: JobCache,
+) -> tuple[Answer, ...]:
+    decided = {planned.question.id: _decided(planned, rows, cache) for planned in ready}
+    asked = [planned.question.id for planned in ready if planned.question.id != AA]
+    waiting = sum(planned.question.id != AA for planned in plan.questions) - len(asked)
+    corrected = holm([*(decided[name].p for name in asked), *[1.0] * waiting])
+    adjusted = {name: found.p for name, found in decided.items()}
+    adjusted |= dict(zip(asked, corrected, strict=False))
+    return tuple(_answer(plan, planned, decided, adjusted, rows, cache) for planned in ready)
 
 
 def _rows(plan: Plan, cache: JobCache) -> dict[Role, pl.DataFrame]:

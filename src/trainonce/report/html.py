@@ -95,7 +95,7 @@ def render(answers: Answers, plan: Plan) -> str:
     if answers.curves:
         figures["curves"] = training_curves(answers.curves)
     plotly, script = get_plotlyjs(), _source("report.js")
-    return _environment.get_template("report.html.j2").render(
+    return environment.get_template("report.html.j2").render(
         answers=answers,
         plan=plan,
         asked=asked,
@@ -194,18 +194,18 @@ def _policy(*scripts: str) -> str:
 
 
 def _source(name: str) -> str:
-    return _loader.get_source(_environment, name)[0]
+    return _loader.get_source(environment, name)[0]
 
 
 _loader = PackageLoader("trainonce.report")
-_environment = Environment(
+environment = Environment(
     loader=_loader,
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_environment.filters |= {
+environment.filters |= {
     "deciding": lambda answer: typeset(deciding(answer)),
     "duration": duration,
     "enough": lambda answer: typeset(enough(answer)),
@@ -224,7 +224,7 @@ _environment.filters |= {
     "sentence": lambda answer: typeset(sentence(answer)),
     "typeset": typeset,
 }
-_environment.globals |= {
+environment.globals |= {
     "heldout": lambda answers: typeset(heldout_sentence(answers)),
     "left_out": left_out_sentence,
     "interval": lambda low, high: typeset(interval(low, high)),
