@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from trainonce.analysis.answers import (
     JobTime,
     LeftOut,
     OutcomeAnswer,
+    StepAnswer,
 )
 from trainonce.analysis.averages import average_checks
 from trainonce.analysis.dependence.results import Dependence
@@ -51,23 +53,11 @@ def answer(plan: Plan, dependence: Dependence | None = None) -> Answers:
     """
     cache = JobCache(plan.home)
     rows = _rows(plan, cache)
-    decided = {
-        planned.question.id: _decided(planned, rows[Role.ANSWER], cache)
-        for planned in plan.questions
-    }
-    asked = [planned.question.id for planned in plan.questions if planned.question.id != AA]
-    corrected = dict(zip(asked, holm([decided[name].p for name in asked]), strict=True))
-    adjusted = {name: corrected.get(name, found.p) for name, found in decided.items()}
     trunk, plain = _heldout(rows[Role.HELDOUT]), _heldout(rows[Role.CHECK])
     return Answers(
         study=plan.study,
         plan_hash=plan.hash,
-        answers=after_tests(
-            plan,
-            [_answer(plan, planned, decided, adjusted, rows, cache) for planned in plan.questions],
-            rows[Role.ANSWER],
-            dependence,
-        ),
+        answers=_answers(plan, plan.questions, rows, cache, dependence),
         heldout_loss=float(trunk["value"].to_numpy().mean()),
         heldout_loss_plain=float(plain["value"].to_numpy().mean()) if len(plain) else None,
         heldout_change=_heldout_change(trunk, plain) if len(plain) else None,
@@ -87,9 +77,49 @@ def answer(plan: Plan, dependence: Dependence | None = None) -> Answers:
     )
 
 
+def serving(plan: Plan, planned: PlannedQuestion) -> frozenset[str]:
+    """Keys of the jobs that an answer to one question needs."""
+    own = {job.key for job in plan.jobs if planned.question.id in job.questions}
+    return frozenset(own.union(*((*arm.measured, *arm.real) for arm in planned.arms)))
+
+
+def answers_so_far(plan: Plan, ready: Sequence[PlannedQuestion]) -> tuple[Answer, ...]:
+    """Answer some questions of a study before the others can be.
+
+    Their corrected p is an upper bound of what it will be: Holm's method never gives more for a
+    smaller p of another question, and those that are not ready count as 1.
+
+    Args:
+        plan: of the study.
+        ready: questions whose jobs (`serving`) are all finished.
+    """
+    cache = JobCache(plan.home)
+    needed = frozenset[str]().union(*(serving(plan, planned) for planned in ready))
+    jobs = tuple(job for job in plan.jobs if job.key in needed)
+    return _answers(plan, ready, _rows(replace(plan, jobs=jobs), cache), cache)
+
+
+def _answers(
+    plan: Plan,
+    ready: Sequence[PlannedQuestion],
+    rows: dict[Role, pl.DataFrame],
+    cache: JobCache,
+    dependence: Dependence | None = None,
+) -> tuple[Answer, ...]:
+    decided = {planned.question.id: _decided(planned, rows, cache) for planned in ready}
+    asked = [planned.question.id for planned in ready if planned.question.id != AA]
+    waiting = sum(planned.question.id != AA for planned in plan.questions) - len(asked)
+    corrected = holm([*(decided[name].p for name in asked), *[1.0] * waiting])
+    adjusted = {name: found.p for name, found in decided.items()}
+    adjusted |= dict(zip(asked, corrected, strict=False))
+    found = [_answer(plan, planned, decided, adjusted, rows, cache) for planned in ready]
+    return after_tests(plan, found, rows[Role.ANSWER], dependence)
+
+
 def _rows(plan: Plan, cache: JobCache) -> dict[Role, pl.DataFrame]:
     """The measurements by the role of the job that took them."""
-    found: dict[Role, list[pl.DataFrame]] = {Role.ANSWER: [], Role.HELDOUT: [], Role.CHECK: []}
+    measuring = (Role.ANSWER, Role.DURING, Role.HELDOUT, Role.CHECK)
+    found: dict[Role, list[pl.DataFrame]] = {role: [] for role in measuring}
     for job in plan.jobs:
         if job.kind == "measure" and job.role in found:
             found[job.role].append(cache.rows(job.key))
@@ -157,7 +187,8 @@ def _about_items(
     return Answer(
         **common,
         paper=question.method.paper,
-        others=tuple(_outcome(rows[Role.ANSWER], planned, other) for other in others),
+        dose=question.method.dose,
+        others=tuple(_measured(rows, planned, other) for other in others),
         kinds=_groups(rows[Role.ANSWER], planned, "kind"),
         seeds=_groups(rows[Role.ANSWER], planned, "seed"),
         plain=_outcome(rows[Role.CHECK], planned, decided) if len(on_plain) else None,
@@ -200,11 +231,13 @@ def _questions(plan: Plan) -> int:
     return sum(planned.question.id != AA for planned in plan.questions)
 
 
-def _decided(planned: PlannedQuestion, rows: pl.DataFrame, cache: JobCache) -> OutcomeAnswer:
+def _decided(
+    planned: PlannedQuestion, rows: dict[Role, pl.DataFrame], cache: JobCache
+) -> OutcomeAnswer:
     """The outcome that decides: of items by dose, of arms by seed, or of an arm by its ladder."""
     outcome = planned.question.outcome
     if not planned.arms:
-        return _outcome(rows, planned, outcome)
+        return _measured(rows, planned, outcome)
     if planned.ladder:
         base, arm = planned.arms
         losses = _rung_losses(planned.ladder, outcome, cache)
@@ -245,43 +278,73 @@ def _cost(plan: Plan, question: str) -> float:
     return total
 
 
-def _outcome(rows: pl.DataFrame, planned: PlannedQuestion, outcome: Outcome) -> OutcomeAnswer:
-    own = rows.filter(
-        (pl.col("question") == planned.question.id) & (pl.col("outcome") == outcome.name)
+def _measured(
+    rows: dict[Role, pl.DataFrame], planned: PlannedQuestion, outcome: Outcome
+) -> OutcomeAnswer:
+    """An outcome at the end of the runs, with what it was before where that was measured."""
+    found = _outcome(rows[Role.ANSWER], planned, outcome)
+    if not planned.during:
+        return found
+    own = pl.concat([_own(rows[role], planned, outcome) for role in (Role.DURING, Role.ANSWER)])
+    steps = own["step"].unique().sort().to_list()
+    samples = [sample_of(own.filter(pl.col("step") == step), outcome) for step in steps]
+    over_steps = map(_step_answer, steps, map(_doses, samples))
+    return replace(found, over_steps=tuple(over_steps))
+
+
+def _step_answer(step: int, doses: tuple[DoseAnswer, ...]) -> StepAnswer:
+    top = doses[-1]
+    return StepAnswer(
+        step=step, estimate=top.effect, low=top.effect_low, high=top.effect_high, doses=doses
     )
-    sample = sample_of(own, outcome)
-    name = planned.question.id
-    doses = sorted({int(dose) for dose in sample.doses})
-    means = {dose: mean(sample.of(dose)) for dose in doses}
-    effects = {dose: effect(sample.of(dose), sample.of(0)) for dose in doses}
-    top = effects[doses[-1]]
+
+
+def _outcome(rows: pl.DataFrame, planned: PlannedQuestion, outcome: Outcome) -> OutcomeAnswer:
+    sample = sample_of(_own(rows, planned, outcome), outcome)
+    doses, name = _doses(sample), planned.question.id
+    top = doses[-1]
     return OutcomeAnswer(
         outcome=outcome.name,
         says=outcome.says,
-        estimate=top.value,
-        low=top.low,
-        high=top.high,
+        estimate=top.effect,
+        low=top.effect_low,
+        high=top.effect_high,
         p=trend(sample, generator(0, name, f"permutation {outcome.name}")),
-        doses=tuple(
-            DoseAnswer(
-                dose=dose,
-                mean=means[dose].value,
-                low=means[dose].low,
-                high=means[dose].high,
-                units=int((sample.doses == dose).sum()),
-                effect=effects[dose].value if dose else 0.0,
-                effect_low=effects[dose].low if dose else 0.0,
-                effect_high=effects[dose].high if dose else 0.0,
-            )
-            for dose in doses
-        ),
+        doses=doses,
+    )
+
+
+def _own(rows: pl.DataFrame, planned: PlannedQuestion, outcome: Outcome) -> pl.DataFrame:
+    return rows.filter(
+        (pl.col("question") == planned.question.id) & (pl.col("outcome") == outcome.name)
+    )
+
+
+def _doses(sample: Sample) -> tuple[DoseAnswer, ...]:
+    """Each dose with its mean, and its effect against dose 0."""
+    doses = sorted({int(dose) for dose in sample.doses})
+    means = {dose: mean(sample.of(dose)) for dose in doses}
+    effects = {dose: effect(sample.of(dose), sample.of(0)) for dose in doses if dose}
+    nothing = Estimate(0.0, 0.0, 0.0)
+    return tuple(
+        DoseAnswer(
+            dose=dose,
+            mean=means[dose].value,
+            low=means[dose].low,
+            high=means[dose].high,
+            units=int((sample.doses == dose).sum()),
+            effect=effects.get(dose, nothing).value,
+            effect_low=effects.get(dose, nothing).low,
+            effect_high=effects.get(dose, nothing).high,
+        )
+        for dose in doses
     )
 
 
 def _groups(rows: pl.DataFrame, planned: PlannedQuestion, column: str) -> tuple[Group, ...]:
     """The top dose against dose 0 within each seed or kind; none where there is but one."""
-    outcome, name = planned.question.outcome, planned.question.id
-    own = rows.filter((pl.col("question") == name) & (pl.col("outcome") == outcome.name))
+    outcome = planned.question.outcome
+    own = _own(rows, planned, outcome)
     values: Sequence[Any] = own[column].unique().sort().to_list()
     if len(values) < 2:
         return ()

@@ -12,6 +12,7 @@ from trainonce.analysis.dependence.results import Dependence
 from trainonce.analysis.detection import Detection
 from trainonce.analysis.effects import Estimate
 from trainonce.analysis.verdicts import Verdict
+from trainonce.methods.registry import COPIES
 from trainonce.sites import Unit
 
 
@@ -54,6 +55,23 @@ class Group:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StepAnswer:
+    """An outcome after some steps of the run.
+
+    Attributes:
+        step: steps done.
+        estimate: the highest dose minus dose 0; ``low`` and ``high`` are its 95 % interval.
+        doses: one entry a dose, ascending.
+    """
+
+    step: int
+    estimate: float
+    low: float
+    high: float
+    doses: tuple[DoseAnswer, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class OutcomeAnswer:
     """What one outcome of a question says.
 
@@ -65,6 +83,8 @@ class OutcomeAnswer:
         p: of no trend over doses, by dealing the doses again; or of no difference between the last
             arm and the base run.
         doses: one entry a dose, ascending; or one an arm, after the base run.
+        over_steps: the same at each step where items were measured, the end of the run last; empty
+            where they were measured at the end alone.
     """
 
     outcome: str
@@ -74,6 +94,7 @@ class OutcomeAnswer:
     high: float
     p: float
     doses: tuple[DoseAnswer, ...]
+    over_steps: tuple[StepAnswer, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +147,7 @@ class Answer:
         reason: why the verdict is not what the numbers alone would say; empty where it is.
         detections: how well each score of the probe tells items that were inserted from those of
             dose 0, where its outcomes are such scores.
+        dose: what doses count, for a question about items.
     """
 
     question: str
@@ -150,6 +172,7 @@ class Answer:
     checks: tuple[Check, ...] = ()
     reason: str = ""
     detections: tuple[Detection, ...] = ()
+    dose: str = COPIES
 
     def to_json(self) -> dict[str, Any]:
         """The answer as JSON data, the deciding outcome's numbers at the top."""
@@ -167,6 +190,7 @@ class Answer:
             "outcome": decided["outcome"],
             "outcome_says": decided["says"],
             "doses": decided["doses"],
+            "over_steps": decided["over_steps"],
             **{k: v for k, v in document.items() if k not in ("verdict", "unit")},
         }
         plain: dict[str, Any] = finite(found)

@@ -22,6 +22,8 @@ ENTRY_POINTS = "trainonce.methods"
 LATER: Mapping[str, bool] = {"later": True}
 """Metadata of a setting that came after a method's first release, with a default that does what was
 done before: where it says that, it is left out of a job's key, so that finished jobs are found."""
+COPIES = "copies of each item"
+"""What doses count, unless a method says otherwise."""
 
 _Class = TypeVar("_Class", bound=type)
 _registered: dict[str, Method] = {}
@@ -65,6 +67,7 @@ class Method:
     probe: str | None
     outcomes: tuple[Outcome, ...]
     exclusive: tuple[str, ...] = ()
+    dose: str = COPIES
     family: Family | None = None
 
     @property
@@ -103,6 +106,7 @@ def method(
     probe: str | None = None,
     outcomes: tuple[Outcome, ...] = (),
     exclusive: tuple[str, ...] = (),
+    dose: str = COPIES,
     name: str | None = None,
     family: Family | None = None,
 ) -> Callable[[_Class], _Class]:
@@ -117,6 +121,7 @@ def method(
         exclusive: for an item treatment, settings that name its items. Two questions in which one
             has the same content (for a path that of the file) never share a run: each would deal
             its own doses to the same items.
+        dose: for an item treatment, what its doses count.
         name: as it stands in study files; the class name in snake case when left out.
         family: of an objective.
     """
@@ -138,6 +143,7 @@ def method(
             probe=probe,
             outcomes=outcomes,
             exclusive=exclusive,
+            dose=dose,
             family=family,
         )
         return cls

@@ -10,10 +10,9 @@ from trainonce.plan.plan import Job, PlannedQuestion, Role
 from trainonce.stream.corpus import Corpus
 from trainonce.study.questions import ItemQuestion
 from trainonce.study.schema import Strategy
-from trainonce.tasks.specs import Fork, MeasureSpec, StateSpec, TrainSpec
+from trainonce.tasks.specs import Fork, TrainSpec
 
 NAMES = {Role.TRUNK: "trunk", Role.PLAIN: "plain run"}
-_MEASURING = ("the measurement of its items",)
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,11 @@ class Family:
         return self.trunk if self.role is Role.TRUNK else replace(self.trunk, treatments=())
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The experiments."""
+        return tuple(one.question for one in self.trunk.treatments)
+
+    @property
     def ends(self) -> bool:
         """Whether forks train to the end of the run, so that no states of theirs are kept."""
         return self.end == self.trunk.train.steps
@@ -61,12 +65,12 @@ class Family:
     def parent_jobs(self, combinations: Iterable[tuple[str, ...]]) -> list[Job]:
         """The state that forks leave, and how the parent goes on where it is one of the runs."""
         among = any(self.spec(present) == self.parent for present in combinations)
-        names = tuple(one.question for one in self.trunk.treatments)
+        names = self.names
         line = self._line(self.parent, names, NAMES[self.role], ends=among and self.ends)
         cuts = {self.start: ("each fork",)}
-        if among and not self.ends:
-            cuts[self.end] = _MEASURING
-        jobs = training(replace(line, role=self.role), cuts, self.prices, lambda _run: None)
+        watched = {self.end: names} if among and not self.ends else {}
+        line = replace(line, role=self.role)
+        jobs = training(line, cuts, watched, self.prices, lambda _run: None)
         return [replace(job, questions=names) for job in jobs]
 
     def run_jobs(self, present: tuple[str, ...], label: str) -> list[Job]:
@@ -75,8 +79,8 @@ class Family:
         if spec == self.parent:
             return []
         line = self._line(spec, present, label, ends=self.ends)
-        cuts: dict[int, tuple[str, ...]] = {} if self.ends else {self.end: _MEASURING}
-        jobs = training(line, cuts, self.prices, lambda _run: None)
+        watched = {} if self.ends else {self.end: self.names}
+        jobs = training(line, {}, watched, self.prices, lambda _run: None)
         return [replace(job, role=Role.CHECK, questions=present) for job in jobs]
 
     def measurement(self, present: tuple[str, ...], label: str, planned: PlannedQuestion) -> Job:
@@ -88,13 +92,8 @@ class Family:
         found = treated.apply(spec.stream(self.corpus)).items[question.id]
         name = label if spec.fork else NAMES[self.role]
         line = self._line(spec, present, name, ends=self.ends)
-        job = items(line, question, treated, found, Role.CHECK, self.prices)
-        if self.ends:
-            return job
-        state = StateSpec(trained=spec, step=self.end)
-        assert isinstance(job.spec, MeasureSpec)
-        measured = replace(job.spec, step=self.end)
-        return replace(job, spec=measured, parents=(state.key,))
+        step = None if self.ends else self.end
+        return items(line, question, treated, found, Role.CHECK, self.prices, step)
 
     def _line(self, spec: TrainSpec, present: tuple[str, ...], label: str, *, ends: bool) -> Line:
         about = f": leaves the {NAMES[self.role]} after step {self.start}" if spec.fork else ""

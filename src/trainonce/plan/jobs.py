@@ -9,7 +9,17 @@ from typing import ClassVar
 from trainonce.methods.registry import methods, probe_of
 from trainonce.plan.plan import Job, Reason, Role
 from trainonce.plan.stacks import Known
-from trainonce.sites import Choice, Completion, Contrast, Item, Prefixes, Text
+from trainonce.sites import (
+    Choice,
+    Completion,
+    Contrast,
+    Item,
+    Prefixes,
+    Pursuit,
+    Text,
+    Unlearning,
+    Watermarked,
+)
 from trainonce.stream.corpus import Corpus
 from trainonce.stream.parts import Parts
 from trainonce.study.questions import ItemQuestion
@@ -97,11 +107,12 @@ class Prices:
 def training(
     line: Line,
     cuts: Mapping[int, tuple[str, ...]],
+    watched: Mapping[int, tuple[str, ...]],
     prices: Prices,
     known: Known,
     stacked_with: int = 0,
 ) -> list[Job]:
-    """The run of ``line``, and before it the states in which other runs leave it.
+    """The run of ``line``, and before it the states that others leave it in or that are measured.
 
     Each state goes on from the one before and the run from the last one, so that all together they
     cost what the run alone would.
@@ -109,29 +120,33 @@ def training(
     Args:
         line: the run.
         cuts: the questions whose runs leave it, by step.
+        watched: the questions that measure it, by step.
         prices: what steps cost.
         known: how a run was trained before, if it was.
         stacked_with: how many runs train as one with it.
     """
     spec, jobs = line.spec, list[Job]()
     done, parents = spec.begins, (spec.fork.state.key,) if spec.fork else ()
-    for step in sorted(cuts):
-        leaving = f"{', '.join(cuts[step])} begin{'s' * (len(cuts[step]) == 1)} there"
+    for step in sorted({*cuts, *watched}):
+        leaving, measuring = cuts.get(step, ()), watched.get(step, ())
         state = StateSpec(trained=spec, step=step)
         job = Job(
             spec=state,
             role=Role.STATE,
-            strategy=Strategy.FORK,
-            questions=line.questions if line.ends and line.role is Role.TRUNK else cuts[step],
+            strategy=Strategy.FORK if leaving else line.strategy,
+            questions=line.questions
+            if line.ends and line.role is Role.TRUNK
+            else tuple(dict.fromkeys((*leaving, *measuring))),
             parents=parents,
             run_equivalents=prices.training(step - done, line.weight),
             code=Reason.STATE,
-            reason=f"state of the {line.name} after step {step} of {spec.train.steps}: {leaving}",
+            reason=f"state of the {line.name} after step {step} of {spec.train.steps}: "
+            f"{_used(leaving, measuring)}",
         )
         jobs.append(job)
         done, parents = step, (state.key,)
     if line.ends:
-        before = f"; goes on from step {done}" if cuts else ""
+        before = f"; goes on from step {done}" if jobs else ""
         together = f"; stacked with {stacked_with} more, which pays here" if stacked_with else ""
         if spec.compiled:
             together = "; compiled, which pays for a run as long"
@@ -250,20 +265,27 @@ def items(
     found: Sequence[Item],
     role: Role,
     prices: Prices,
+    step: int | None = None,
 ) -> Job:
-    """What a run made of the items of a question."""
+    """What a run made of the items of a question, at its end or after ``step`` steps."""
     probe = probe_of(question.method)
+    measured = line.spec if step is None else line.spec.after(step)
     return Job(
         spec=MeasureSpec(
-            trained=line.spec, probe=probe.name, version=probe.version, treated=treated
+            trained=measured.trained,
+            probe=probe.name,
+            version=probe.version,
+            treated=treated,
+            step=step,
         ),
         role=role,
         strategy=line.strategy,
         questions=(question.id,),
-        parents=(line.spec.key,),
+        parents=(measured.key,),
         run_equivalents=prices.reading(sum(map(_test_tokens, found))),
         code=_measured(role, (question.id,)),
-        reason=f"{probe.name} of {len(found)} items of {question.id!r}, {line.name}",
+        reason=f"{probe.name} of {len(found)} items of {question.id!r}, {line.name}"
+        + ("" if step is None else f", after step {step}"),
     )
 
 
@@ -281,6 +303,16 @@ def once(jobs: Iterable[Job], order: Sequence[str]) -> tuple[Job, ...]:
         answers = job if first.role is Role.REAL else first  # a check of one answers another
         kept[job.key] = replace(answers, questions=ordered, code=code)
     return tuple(kept.values())
+
+
+def _used(leaving: Sequence[str], measuring: Sequence[str]) -> str:
+    """What a state is there for."""
+    said = [
+        f"{', '.join(names)} {verb}{'s' * (len(names) == 1)} there"
+        for names, verb in ((leaving, "begin"), (measuring, "measure"))
+        if names
+    ]
+    return "; ".join(said)
 
 
 def _reason(line: Line, known: Known) -> Reason:
@@ -311,17 +343,27 @@ def _measured(role: Role, questions: Sequence[str]) -> Reason:
 def _test_tokens(item: Item) -> int:
     """Tokens that a model must read to measure ``item``."""
     match item.test:
-        case Choice(prompt, options):
-            return sum(len(prompt) + len(option) for option in options)
+        case Choice():
+            return _choice_tokens(item.test)
         case Contrast(treated, plain):
             return _read(*treated, *plain)
         case Prefixes(completions):
             return _read(*completions)
         case Text(prompt, tokens):
             return len(prompt) + len(tokens)
+        case Pursuit(probed, asked):
+            return _choice_tokens(probed) + _choice_tokens(asked)
+        case Unlearning(again, epochs):
+            return (4 + 3 * 3 * epochs) * _read(again)  # each model; three ways, a pass and back
+        case Watermarked(prompt, text):
+            return (3 + 9) * (len(prompt) + len(text))  # a pass and back, and one with each noise
         case completion:
             return _read(completion)
 
 
 def _read(*completions: Completion) -> int:
     return sum(len(one.prompt) + len(one.target) for one in completions)
+
+
+def _choice_tokens(test: Choice) -> int:
+    return sum(len(test.prompt) + len(option) for option in test.options)

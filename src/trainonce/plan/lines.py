@@ -12,6 +12,7 @@ from trainonce.plan.multiplex import Trunk
 from trainonce.plan.plan import Role
 from trainonce.stream.mixture import Mixture
 from trainonce.stream.parts import Parts
+from trainonce.stream.stream import TokenStream
 from trainonce.study.load import StudyDefinition
 from trainonce.study.questions import ItemQuestion, RunQuestion
 from trainonce.study.schema import AA, Strategy
@@ -81,6 +82,20 @@ class Design:
         own = {question for question, _ in self.own}
         return (*(q.id for q in self.study.questions if q.id not in own), AA)
 
+    @property
+    def controlled(self) -> frozenset[str]:
+        """The questions whose insertions a controller decides while a run goes on."""
+        return frozenset(one.question for found in self._streams for one in found.reserved)
+
+    @property
+    def marked(self) -> frozenset[str]:
+        """The questions whose insertions carry noise."""
+        return frozenset(name for found in self._streams for name, _ in found.marks)
+
+    @property
+    def _streams(self) -> tuple[TokenStream, ...]:
+        return tuple(trunk.stream for trunk in (*self.trunks.values(), *self.own.values()))
+
     def part(self, question: RunQuestion) -> PartOf | None:
         """The part of the held-out documents that the outcome of ``question`` is of."""
         if self.parts is None or question.part is None:
@@ -119,6 +134,21 @@ def cuts(found: Mapping[Where, Line]) -> dict[str, dict[int, tuple[str, ...]]]:
             before = at.get(line.spec.fork.step, ())
             at[line.spec.fork.step] = tuple(dict.fromkeys([*before, *line.questions]))
     return left
+
+
+def watched(design: Design, found: Mapping[Where, Line]) -> dict[str, dict[int, tuple[str, ...]]]:
+    """Where models are measured: by the key of the run and the step, the questions that ask it."""
+    asked: dict[str, dict[int, tuple[str, ...]]] = {}
+    for question in design.study.questions:
+        if not isinstance(question, ItemQuestion):
+            continue
+        for seed in design.study.recipe.seeds:
+            own = found.get((Role.OWN, question.id, 0, seed))
+            run = (own or found[Role.TRUNK, "", 0, seed]).spec
+            for step in question.steps(design.study.recipe):
+                at = asked.setdefault(run.after(step).trained.key, {})
+                at[step] = (*at.get(step, ()), question.id)
+    return asked
 
 
 def _trunk(design: Design, seed: int) -> Line:

@@ -35,6 +35,7 @@ class Role(StrEnum):
     TUNING = "tuning"
     STATE = "state"
     ANSWER = "answer"
+    DURING = "during"
     CHECK = "check"
     HELDOUT = "heldout"
 
@@ -208,6 +209,7 @@ class PlannedQuestion:
         tuning: the job that measures the last arm made for real, for the first seed, where the
             arms are emulated.
         sizes: for a question about items, what its precision is computed from.
+        during: steps after which its items are measured, before the end of the run.
     """
 
     question: Question
@@ -217,6 +219,7 @@ class PlannedQuestion:
     assumptions: tuple[str, ...]
     arms: tuple[PlannedArm, ...] = ()
     sizes: Sizes | None = None
+    during: tuple[int, ...] = ()
     ladder: PlannedLadder | None = None
     tuning: str | None = None
 
@@ -365,6 +368,7 @@ class Plan:
                     "strategy": planned.strategy.value,
                     "shares_with": list(self.shares_with(planned.question.id)),
                     "units": planned.units,
+                    "measured_after": list(planned.during),
                     "detectable_effect": planned.detectable_effect,
                     "smallest_effect": planned.question.smallest,
                     "assumptions": list(planned.assumptions),

@@ -27,7 +27,7 @@ from trainonce.plan.jobs import (
     once,
     training,
 )
-from trainonce.plan.lines import ArmNumbers, Design, Where, averages, cuts, lines
+from trainonce.plan.lines import ArmNumbers, Design, Where, averages, cuts, lines, watched
 from trainonce.plan.measured import heldout_losses
 from trainonce.plan.multiplex import pack
 from trainonce.plan.parts import find_parts, mixture_of
@@ -76,7 +76,7 @@ def plan(
     spec = _train_spec(study, corpus, parts, recipe.seeds[0], home)
     plain = {seed: replace(spec, seed=seed) for seed in recipe.seeds}
     design = _design(study, corpus, parts, home, plain, chosen)
-    drawn = _as_trained(lines(design), corpus, home, known)
+    drawn = _as_trained(design, lines(design), corpus, home, known)
     prices = Prices(recipe.steps, recipe.tokens, len(recipe.seeds))
     jobs = _jobs(design, corpus, drawn, prices, known)
     return Plan(
@@ -234,14 +234,21 @@ def _arm_problem(
 
 
 def _as_trained(
-    drawn: dict[Where, Line], corpus: Corpus, home: Path, known: Known
+    design: Design, drawn: dict[Where, Line], corpus: Corpus, home: Path, known: Known
 ) -> dict[Where, Line]:
     """Runs as this machine trains them: stacked or compiled where that pays.
 
-    A run that others leave, or that leaves another, trains by itself: a stack keeps no states. In a
-    study with such runs none is compiled, so that arms and base run have the same arithmetic.
+    A run that others leave, that leaves another, that is measured before its end, or that a
+    controller or noise acts in, trains by itself: a stack keeps no states. In a study with such
+    runs none is compiled, so that arms and base run have the same arithmetic.
     """
-    left = cuts(drawn)
+    acting = design.controlled | design.marked
+    held = {
+        line.spec.key: ()
+        for line in drawn.values()
+        if acting.intersection(treated.question for treated in line.spec.treatments)
+    }
+    left = {**cuts(drawn), **watched(design, drawn), **held}
     alone = {line.spec.name: line.spec for line in drawn.values() if _alone(line, left)}
     runs = arrange(list(alone.values()), corpus.tokenizer.size, home, known)
     if not left:
@@ -261,7 +268,7 @@ def _jobs(
     design: Design, corpus: Corpus, drawn: Mapping[Where, Line], prices: Prices, known: Known
 ) -> tuple[Job, ...]:
     """Each run's jobs after those of the runs that it leaves."""
-    left = cuts(drawn)
+    left, seen = cuts(drawn), watched(design, drawn)
     inserting = [q for q in _asked(design.study) if isinstance(q, ItemQuestion)]
     about_runs = {q.id: q for q in design.study.questions if isinstance(q, RunQuestion)}
     asked = {question.id: [question] for question in inserting}
@@ -270,7 +277,8 @@ def _jobs(
     jobs: list[Job] = []
     for (role, name, _, seed), line in drawn.items():
         others = stacks[line.spec.stack] - 1 if line.spec.stack else 0
-        jobs += training(line, left.get(line.spec.key, {}), prices, known, others)
+        key = line.spec.key
+        jobs += training(line, left.get(key, {}), seen.get(key, {}), prices, known, others)
         if not line.ends:
             continue
         trunk = role is Role.TRUNK
@@ -289,6 +297,11 @@ def _jobs(
             found = design.packed(question.id, seed).stream.items[question.id]
             treated = design.treated[question.id]
             jobs.append(items(line, question, treated, found, check, prices))
+            if check is Role.ANSWER:
+                jobs += [
+                    items(line, question, treated, found, Role.DURING, prices, step)
+                    for step in question.steps(design.study.recipe)
+                ]
     for averaged in averages(design, drawn).values():
         jobs.append(averaging(averaged, prices))
         jobs += heldout_losses(design, Role.AVERAGE, averaged, corpus, prices)
@@ -304,7 +317,7 @@ def _one_run_a_question(
     its arms, each trained from step 0.
     """
     asked = {q.id for q in design.study.questions if isinstance(q, ItemQuestion)}
-    answering = [job for job in jobs if job.role is Role.ANSWER]
+    answering = [job for job in jobs if job.role in (Role.ANSWER, Role.DURING)]
     loss = sum(job.run_equivalents for job in jobs if job.role is Role.HELDOUT)
     null = sum(job.run_equivalents for job in answering if job.questions == (AA,))
     own = sum(job.run_equivalents for job in answering if asked.intersection(job.questions))

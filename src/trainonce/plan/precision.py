@@ -202,20 +202,27 @@ def _planned_items(design: Design, question: ItemQuestion) -> PlannedQuestion:
     )
     share = sum(trunk.changed[question.id] for trunk in packed) / len(packed)
     run_share = sum(trunk.stream.changed_share for trunk in packed) / len(packed)
+    most = "up to " if question.id in design.controlled else ""
     strategy = design.chosen.get(question.id, Strategy.MULTIPLEX)
     alone = strategy is not Strategy.MULTIPLEX
+    during = question.steps(design.study.recipe)
     assumptions = [
         "doses are dealt to items at random, by seed, in equal numbers within each kind of item",
         (
-            f"it changes {share:.2%} of the tokens, in a run of its own"
-            if alone
-            else f"it changes {share:.2%} of the tokens, and questions do not touch each other"
+            f"it changes {most}{share:.2%} of the tokens, "
+            + ("in a run of its own" if alone else "and questions do not touch each other")
         )
         if share
         else "it changes nothing",
         f"items differ by a standard deviation of {question.outcome.spread:g} in "
         f"{question.outcome.name} (assumed, for the detectable effect only)",
     ]
+    if during:
+        after = ", ".join(map(str, during))
+        assumptions.append(
+            f"what is measured before the end, after step{'s' * (len(during) > 1)} {after}, "
+            "decides nothing, and its intervals hold each by itself"
+        )
     return PlannedQuestion(
         question=question,
         strategy=strategy,
@@ -227,4 +234,5 @@ def _planned_items(design: Design, question: ItemQuestion) -> PlannedQuestion:
         sizes=Sizes(
             treated=treated, control=control, strata=strata, share=share, run_share=run_share
         ),
+        during=during,
     )

@@ -25,7 +25,15 @@ from trainonce.report.dependence import (
     matrix_in_words,
     sentences,
 )
-from trainonce.report.figures import arms, curves_in_words, dose_response, in_words, training_curves
+from trainonce.report.figures import (
+    arms,
+    curves_in_words,
+    dose_response,
+    in_words,
+    over_steps,
+    steps_in_words,
+    training_curves,
+)
 from trainonce.report.picture import plan_svg
 from trainonce.report.sentences import (
     detectable,
@@ -85,12 +93,17 @@ def render(answers: Answers, plan: Plan) -> str:
         else dose_response(card, height=190 if card is check else 250)
         for index, card in enumerate(cards)
     }
+    figures |= {
+        f"steps-{index}": over_steps(card)
+        for index, card in enumerate(cards)
+        if card.decided.over_steps
+    }
     if answers.curves:
         figures["curves"] = training_curves(answers.curves)
     if answers.dependence:
         figures["dependence-matrix"] = heat_map(answers.dependence)
     plotly, script = get_plotlyjs(), _source("report.js")
-    return _environment.get_template("report.html.j2").render(
+    return environment.get_template("report.html.j2").render(
         answers=answers,
         plan=plan,
         asked=asked,
@@ -189,24 +202,25 @@ def _policy(*scripts: str) -> str:
 
 
 def _source(name: str) -> str:
-    return _loader.get_source(_environment, name)[0]
+    return _loader.get_source(environment, name)[0]
 
 
 _loader = PackageLoader("trainonce.report")
-_environment = Environment(
+environment = Environment(
     loader=_loader,
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_environment.filters |= {
+environment.filters |= {
     "deciding": lambda answer: typeset(deciding(answer)),
     "duration": duration,
     "enough": lambda answer: typeset(enough(answer)),
     "tested": tested,
     "detected": lambda found: typeset(detected(found)),
     "in_words": lambda answer: typeset(in_words(answer)),
+    "steps_in_words": lambda answer: typeset(steps_in_words(answer)),
     "listed": listed,
     "few": few,
     "detectable": lambda value: typeset(detectable(value)),
@@ -221,7 +235,7 @@ _environment.filters |= {
     "sentence": lambda answer: typeset(sentence(answer)),
     "typeset": typeset,
 }
-_environment.globals |= {
+environment.globals |= {
     "dependence_sentences": sentences,
     "heldout": lambda answers: typeset(heldout_sentence(answers)),
     "left_out": left_out_sentence,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
@@ -116,7 +118,8 @@ def answers_view(answers: Answers) -> RenderableType:
         said.append(Padding(text, (0, 0, 0, 2)))
         tests = "".join(f"\n{detected(found)}" for found in answer.detections)
         tests += "".join(f"\n{tested(check)}" for check in answer.checks)
-        said.append(Padding(Text(f"{_parts(answer)}{tests}", style="dim"), (0, 0, 1, 2)))
+        shown = f"{_parts(answer)}{_over_steps(answer)}{tests}"
+        said.append(Padding(Text(shown, style="dim"), (0, 0, 1, 2)))
     convicted = any(a.question == AA and a.verdict is Verdict.YES for a in answers.answers)
     warning = [
         Text("The A/A question has an effect: do not trust these answers.", style="bold red")
@@ -150,8 +153,20 @@ def _parts(answer: Answer) -> str:
     return "by arm   " + "   ".join(arms)
 
 
+def _over_steps(answer: Answer) -> str:
+    """The effect at each step where items were measured, on a line of its own."""
+    if not answer.decided.over_steps:
+        return ""
+    bars = _bars([one.estimate for one in answer.decided.over_steps])
+    parts = "   ".join(f"{one.step}: {number(one.estimate)}" for one in answer.decided.over_steps)
+    return f"\neffect after step   {parts}   {bars}"
+
+
 def _sparkline(answer: Answer) -> str:
-    means = [dose.mean for dose in answer.decided.doses]
+    return _bars([dose.mean for dose in answer.decided.doses])
+
+
+def _bars(means: Sequence[float]) -> str:
     low, span = min(means), max(means) - min(means)
     if span == 0:
         return _BARS[1] * len(means)

@@ -6,10 +6,11 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import filelock
@@ -23,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from trainonce.sites import Measurement
+from trainonce.stream.reserved import Decisions
 from trainonce.tasks.specs import (
     AverageSpec,
     Fork,
@@ -33,12 +35,13 @@ from trainonce.tasks.specs import (
     TrainSpec,
 )
 from trainonce.train.checkpoints import TENSORS, State, checksum, load, saving
-from trainonce.train.state import MODEL, model_weights
+from trainonce.train.state import MODEL, decisions, model_weights
 
 _RESULT = "result.json"
 _ROWS = "measurements.parquet"
 _WEIGHTS = "model.safetensors"
 _LOSSES = "losses.npy"
+_DECIDED = "decided.safetensors"
 
 COLUMNS = {
     "job": pl.String,
@@ -114,6 +117,14 @@ class JobCache:
             return model_weights(self.state(spec))
         return self.weights(spec.key)
 
+    def decided(self, spec: Model) -> dict[str, Decisions]:
+        """What controllers decided in a finished job that left a model, by question."""
+        if isinstance(spec, StateSpec):
+            return decisions(self.state(spec))
+        file = self.folder(spec.key) / _DECIDED
+        found = load_file(file) if file.is_file() else {}
+        return {name: tensor.numpy() for name, tensor in found.items()}
+
     def state(self, spec: StateSpec) -> State:
         """The state that a finished state job left.
 
@@ -168,8 +179,9 @@ class JobCache:
         weights: dict[str, Tensor],
         losses: npt.NDArray[np.float64],
         facts: dict[str, Any],
+        decided: Mapping[str, Decisions] = MappingProxyType({}),
     ) -> None:
-        """Keep a trained model; its checkpoints go.
+        """Keep a trained model, and what controllers decided while it trained; checkpoints go.
 
         Raises:
             SaveError: when it cannot be written; the checkpoints stay then.
@@ -183,6 +195,9 @@ class JobCache:
         with self._result(spec, facts, size) as folder:
             save_file(changed, folder / _WEIGHTS)
             np.save(folder / _LOSSES, losses, allow_pickle=False)
+            if decided:
+                tensors = {name: torch.from_numpy(own) for name, own in decided.items()}
+                save_file(tensors, folder / _DECIDED)
         self._note(spec)
 
     def finish_average(

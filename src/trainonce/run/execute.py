@@ -219,7 +219,9 @@ def train_job(
     left_out = [step + 1 for step in trained.left_out]
     tensors = processes.weights(model)
     facts = {**_facts(start, noted), "left_out": left_out}
-    processes.once(lambda: cache.finish_training(run, tensors, trained.losses, facts))
+    processes.once(
+        lambda: cache.finish_training(run, tensors, trained.losses, facts, trained.decided)
+    )
 
 
 def _measure(
@@ -229,7 +231,8 @@ def _measure(
     torch.set_num_threads(spec.trained.threads)
     corpus = _corpus(spec.trained, cache)
     model, *steering = (_loaded(parent, corpus, cache) for parent in spec.parents)
-    rows = run_measurement(spec, model, corpus, stop, steering)
+    decided = cache.decided(spec.measured)
+    rows = run_measurement(spec, model, corpus, stop, steering, decided)
     cache.finish_measuring(spec, rows, _facts(start, noted))
 
 

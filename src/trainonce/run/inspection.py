@@ -18,6 +18,7 @@ from trainonce.run.cache import JobCache
 from trainonce.run.verify import damages
 from trainonce.stream.corpora import CorpusError
 from trainonce.stream.corpus import Corpus
+from trainonce.stream.reserved import Decisions
 from trainonce.tasks.ledger import QuestionSeen, token_ledger
 from trainonce.tasks.specs import AverageSpec, MeasureSpec, Spec, TrainSpec
 from trainonce.train.checkpoints import (
@@ -28,6 +29,7 @@ from trainonce.train.checkpoints import (
     load,
     peek,
 )
+from trainonce.train.state import decisions
 
 
 class TargetError(ValueError):
@@ -123,8 +125,9 @@ def _checkpoint(folder: Path, home: Path) -> Inspection:
     except (CheckpointError, ValueError, KeyError) as error:
         raise TargetError(f"{folder} is too damaged to say what it is: {error}") from error
     damage = held = None
+    decided: dict[str, Decisions] = {}
     try:
-        load(folder)
+        decided = decisions(load(folder))
         held = content(folder)
     except CheckpointError as error:
         damage = str(error)
@@ -135,6 +138,7 @@ def _checkpoint(folder: Path, home: Path) -> Inspection:
         home,
         step=int(facts["step"]),
         left_out=[int(step) for step in facts["left_out"]],
+        decided=decided,
         hash=held,
         damage=damage,
     )
@@ -157,6 +161,7 @@ def _job(key: str, cache: JobCache) -> Inspection:
         cache.home,
         step=_step(spec),
         left_out=[int(step) - 1 for step in left_out.get("left_out", ())],
+        decided=cache.decided(trained) if isinstance(spec, TrainSpec) else {},
         hash=xxhash.xxh3_128_hexdigest(text.encode()) if sums else None,
         damage=damage,
     )
@@ -190,13 +195,14 @@ def _inspection(
     *,
     step: int,
     left_out: list[int],
+    decided: Mapping[str, Decisions],
     hash: str | None,
     damage: str | None,
 ) -> Inspection:
     run = spec.trained
     try:
         corpus = Corpus(home / "corpora" / run.corpus)
-        ledger = token_ledger(run, corpus, step, left_out)
+        ledger = token_ledger(run, corpus, step, left_out, decided)
     except (CorpusError, OSError):
         ledger = None
     return Inspection(

@@ -166,7 +166,7 @@ def _question(
 def _misplaced(document: Document, place: Place, keys: QuestionKeys) -> Iterator[Problem]:
     """Keys that belong to another kind of question."""
     items, given = keys.treatment.method is not None, keys.model_fields_set
-    for name in ("lane", "window"):
+    for name in ("lane", "window", "measure_at"):
         if name in given and not items:
             right = "belongs to questions that insert items (`treatment: {method: ...}`)"
             yield document.problem((*place, name), None, right)
@@ -298,6 +298,7 @@ def _item_question(document: Document, place: Place, keys: QuestionKeys, name: s
         smallest=keys.smallest_effect or outcome.smallest,
         lane=keys.lane,
         window=keys.window,
+        measure_at=tuple(keys.measure_at),
         how=keys.how,
         forbidden=tuple(keys.forbidden),
     )

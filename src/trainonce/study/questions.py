@@ -55,6 +55,7 @@ class ItemQuestion(_Asked):
         treatment: the method with its settings.
         lane: see `trainonce.stream.lanes`.
         window: the shares of the run between which items are inserted.
+        measure_at: the shares of the run after which items are measured, beside its end.
     """
 
     unit: ClassVar = Unit.ITEM
@@ -62,6 +63,12 @@ class ItemQuestion(_Asked):
     treatment: Annotated[ItemTreatment, PlainValidator(_treatment), PlainSerializer(_settings)]
     lane: int = 0
     window: tuple[float, float] = (0.0, 1.0)
+    measure_at: tuple[float, ...] = ()
+
+    def steps(self, recipe: Recipe) -> tuple[int, ...]:
+        """The steps after which items are measured before the end, ascending."""
+        found = {max(1, round(share * recipe.steps)) for share in self.measure_at}
+        return tuple(sorted(found - {recipe.steps}))
 
     @property
     def treated_by(self) -> str:

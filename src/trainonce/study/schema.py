@@ -413,6 +413,7 @@ class QuestionKeys(_Strict):
     treatment: Annotated[TreatmentKeys, _named("method")]
     at: Share = 0.0
     window: tuple[Share, Share] = (0.0, 1.0)
+    measure_at: list[Share] = []
     outcome: str | None = None
     expect: Literal["increase", "decrease", "change"] | None = None
     smallest_effect: Annotated[float, Field(gt=0)] | None = None
@@ -446,6 +447,18 @@ class QuestionKeys(_Strict):
         if not window[0] < window[1]:
             raise ValueError("two shares of the run, the first one below the second")
         return window
+
+    @field_validator("measure_at", mode="before")
+    @classmethod
+    def _one_share_is_a_list(cls, value: Any) -> Any:
+        return value if isinstance(value, list) else [value]
+
+    @field_validator("measure_at")
+    @classmethod
+    def _after_the_start(cls, shares: list[float]) -> list[float]:
+        if 0 in shares or sorted(set(shares)) != shares:
+            raise ValueError("shares of the run above 0, each above the one before")
+        return shares
 
     @field_validator("forbidden", mode="before")
     @classmethod

@@ -201,6 +201,13 @@ class TrainSpec:
         """Steps that it need not do itself."""
         return self.fork.step if self.fork else 0
 
+    def after(self, step: int) -> StateSpec:
+        """Its state after ``step`` steps: up to where it forks off, that of the run it leaves."""
+        run = self
+        while run.fork and step <= run.fork.step:
+            run = run.fork.parent
+        return StateSpec(trained=run, step=step)
+
     @cached_property
     def name(self) -> str:
         """What it has in common with the same run on other threads, stacked, or compiled."""

@@ -15,6 +15,7 @@ from trainonce.methods.data.insertion.user_items import ItemsError, read_rows
 from trainonce.methods.registry import method
 from trainonce.sites import Choice, Item, SettingError, Site
 from trainonce.stream.stream import TokenStream
+from trainonce.stream.tokenizers import Tokenizer
 
 _LEADS = (
     "We met {name}",
@@ -78,10 +79,8 @@ class Knowledge:
     def __post_init__(self) -> None:
         """Refuse settings that cannot be used."""
         check_doses(self.doses)
-        check_at_least(1, people=self.people, templates=self.templates)
-        most = min(len(templates) for templates, _ in RELATIONS.values()) - 1
-        if self.templates > most:
-            raise SettingError("templates", f"must be at most {most}, not {self.templates}")
+        check_at_least(1, people=self.people)
+        check_templates(self.templates, kept=1)
 
     @property
     def longest(self) -> None:
@@ -90,7 +89,11 @@ class Knowledge:
 
     def __call__(self, stream: TokenStream) -> TokenStream:
         """``stream`` with the facts stated."""
-        facts = self._invented(stream) if self.file is None else _from_file(self.file)
+        if self.file is None:
+            count = self.people * len(self.doses)
+            facts = invented(stream.random("people"), count, self.templates)
+        else:
+            facts = _from_file(self.file)
         items = []
         for kind, rows in facts.items():
             doses = assign(stream, kind, len(rows), self.doses)
@@ -101,34 +104,55 @@ class Knowledge:
             ]
         return stream.insert(items)
 
-    def _invented(self, stream: TokenStream) -> dict[str, list[Fact]]:
-        random = stream.random("people")
-        count = self.people * len(self.doses)
-        invented = names(random, count * len(RELATIONS))
-        facts: dict[str, list[Fact]] = {}
-        for kind, (templates, values) in RELATIONS.items():
-            facts[kind] = []
-            for _ in range(count):
-                name, answer = invented.pop(), int(random.integers(len(values)))
-                shown = [template.format(name=name) for template in templates[: self.templates]]
-                facts[kind].append(
-                    Fact(
-                        statements=[f"{text} {values[answer]}." for text in shown],
-                        prompt=templates[-1].format(name=name),
-                        choices=list(values),
-                        answer=answer,
-                    )
+
+def check_templates(templates: int, kept: int) -> None:
+    """Refuse more wordings than there are when ``kept`` of them are never shown.
+
+    Raises:
+        SettingError: when there are too few or too many.
+    """
+    check_at_least(1, templates=templates)
+    most = min(len(known) for known, _ in RELATIONS.values()) - kept
+    if templates > most:
+        raise SettingError("templates", f"must be at most {most}, not {templates}")
+
+
+def invented(random: np.random.Generator, count: int, templates: int) -> dict[str, list[Fact]]:
+    """Facts about ``count`` people of each relation, each stated in so many wordings."""
+    people = names(random, count * len(RELATIONS))
+    facts: dict[str, list[Fact]] = {}
+    for kind, (known, values) in RELATIONS.items():
+        facts[kind] = []
+        for _ in range(count):
+            name, answer = people.pop(), int(random.integers(len(values)))
+            shown = [template.format(name=name) for template in known[:templates]]
+            facts[kind].append(
+                Fact(
+                    statements=[f"{text} {values[answer]}." for text in shown],
+                    prompt=known[-1].format(name=name),
+                    choices=list(values),
+                    answer=answer,
                 )
-        return facts
+            )
+    return facts
+
+
+def asked(prompt: str, fact: Fact, tokenizer: Tokenizer) -> Choice:
+    """The question which of the fact's choices follows ``prompt``."""
+    return Choice(
+        prompt=(tokenizer.end_of_text, *tokenizer.encode(prompt)),
+        options=tuple(tuple(tokenizer.encode(f" {choice}")) for choice in fact.choices),
+        answer=fact.answer,
+    )
 
 
 def names(random: np.random.Generator, count: int) -> list[str]:
     """Different invented names, such as ``Zobira``."""
-    names: dict[str, None] = {}
-    while len(names) < count:
+    found: dict[str, None] = {}
+    while len(found) < count:
         syllables = [random.choice(_ONSETS) + random.choice(_VOWELS) for _ in range(3)]
-        names["".join(syllables).capitalize()] = None
-    return list(names)
+        found["".join(syllables).capitalize()] = None
+    return list(found)
 
 
 _Options = dict[tuple[str, ...], tuple[tuple[int, ...], ...]]
