@@ -6,8 +6,9 @@ what tests the sharing is dashed.
 
 from __future__ import annotations
 
+import itertools
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -19,6 +20,7 @@ _LEFT, _AXIS, _MERGE, _WIDTH = 28, 520, 64, 1040
 _LABEL = _LEFT + _AXIS + _MERGE + 20
 _TOP, _HEAD, _LINE, _GAP, _BEND = 84, 17, 15, 11, 10
 _LETTERS = 62
+_CLOSE, _CLOSE_MADE = 7, 15
 _MOST_LINES, _MOST_BRANCHES, _MOST_TOLD = 4, 60, 8
 
 STYLE = """
@@ -48,7 +50,7 @@ class _Row:
     number: int
     branch: Branch
     y: float
-    lines: tuple[str, ...]
+    words: tuple[str, ...]
 
 
 def plan_svg(plan: Plan, reached: Mapping[str, float] | None = None) -> str:
@@ -65,7 +67,7 @@ def plan_svg(plan: Plan, reached: Mapping[str, float] | None = None) -> str:
     rows = _rows(drawn[:_MOST_BRANCHES])
     known = {row.branch.name: row for row in rows}
     steps = max((branch.end for branch in drawn), default=1)
-    bottom = (rows[-1].y + _LINE * len(rows[-1].lines) + 2 * _GAP) if rows else _TOP
+    bottom = max((r.y + _LINE * max(0, len(r.words) - 1) for r in rows), default=_TOP) + 2 * _GAP
     height = round(bottom + 52)
     asked = sum(planned.question.id != AA for planned in plan.questions)
     one_run = plan.one_run_a_question
@@ -106,21 +108,53 @@ def ways(plan: Plan, reached: Mapping[str, float]) -> list[str]:
 
 
 def _rows(drawn: Iterable[Branch]) -> list[_Row]:
+    """A row a branch; those that are alike stand close together, under one heading."""
     rows, y = list[_Row](), float(_TOP + _HEAD)
-    for number, branch in enumerate(drawn):
-        names = ", ".join(name for name in branch.questions if name != AA)
-        if branch.is_check:
-            names = "what tests that sharing did no harm"
-        lines = textwrap.wrap(
-            names,
-            _LETTERS,
-            max_lines=_MOST_LINES,
-            placeholder=" \u2026",
-            break_on_hyphens=False,
-        )
-        rows.append(_Row(number, branch, y, tuple(lines)))
-        y += _HEAD + _LINE * len(lines) + _GAP
+    for _, alike in itertools.groupby(drawn, _bundle):
+        bundle = list(alike)
+        close = _CLOSE_MADE if bundle[0].made else _CLOSE
+        title, lines = _heading(bundle)
+        for place, branch in enumerate(bundle):
+            words = (title, *lines) if place == 0 else ()
+            rows.append(_Row(len(rows), branch, y + close * place, words))
+        y += max(_HEAD + _LINE * len(lines), close * len(bundle)) + _GAP
     return rows
+
+
+def _bundle(branch: Branch) -> tuple[object, ...]:
+    """What branches under one heading have in common."""
+    serves = () if branch.is_check else branch.questions
+    parents = () if branch.made else branch.parents
+    return (
+        branch.is_check,
+        branch.made,
+        branch.strategy,
+        branch.begin,
+        branch.end,
+        parents,
+        serves,
+    )
+
+
+def _heading(bundle: Sequence[Branch]) -> tuple[str, list[str]]:
+    """A title with cost, and what there is to say below it."""
+    first, cost = bundle[0], sum(branch.run_equivalents for branch in bundle)
+    names = ", ".join(name for name in first.questions if name != AA)
+    if first.is_check:
+        names = "what tests that sharing did no harm"
+    title = first.title
+    if len(bundle) > 1:
+        kind = "check" if first.is_check else first.role
+        title = f"{len(bundle)} {kind}s"
+        told = ", ".join(branch.title for branch in bundle)
+        for prefix in ("rung ", "average for ", "real run of "):
+            told = told.replace(prefix, "")
+        names = f"{told}: {names}"
+    role = "check" if first.is_check else first.strategy
+    lines = textwrap.wrap(
+        names, _LETTERS, max_lines=_MOST_LINES, placeholder=" \u2026", break_on_hyphens=False
+    )
+    return f"{title}\t{role}, {cost:.2f}", lines
 
 
 def _x(step: float, steps: int) -> float:
@@ -190,13 +224,14 @@ def _way(row: _Row, known: Mapping[str, _Row], steps: int, reached: float) -> st
 
 
 def _words(row: _Row) -> Iterable[str]:
-    branch = row.branch
-    role = "check" if branch.is_check else branch.strategy
+    if not row.words:
+        return
+    title, _, cost = row.words[0].partition("\t")
     yield (
-        f'<text x="{_LABEL}" y="{row.y:g}"><tspan class="name">{escape(branch.title)}</tspan>'
-        f'<tspan class="quiet"> {escape(f"{role}, {branch.run_equivalents:.2f}")}</tspan></text>'
+        f'<text x="{_LABEL}" y="{row.y:g}"><tspan class="name">{escape(title)}</tspan>'
+        f'<tspan class="quiet"> {escape(cost)}</tspan></text>'
     )
-    for number, line in enumerate(row.lines, start=1):
+    for number, line in enumerate(row.words[1:], start=1):
         yield _text(_LABEL, row.y + _LINE * number, line, "quiet")
 
 
