@@ -13,6 +13,8 @@ from trainonce.plan.cost import predict
 from trainonce.plan.plan import Plan
 from trainonce.plan.planner import plan
 from trainonce.run.cache import JobCache
+from trainonce.run.fates import Kind, fates
+from trainonce.run.history import HomeHistory
 from trainonce.run.recorder import recording
 from trainonce.run.scheduler import RETRIES, Event, carry_out
 from trainonce.run.store import StoreWarning
@@ -59,8 +61,9 @@ class Study:
             StudyError: when the data cannot be read or the questions do not fit.
         """
         if self._plan is None:
-            known = JobCache(self.home).variant
-            self._plan = plan(self.definition, self.home, progress, known)
+            cache = JobCache(self.home)
+            history = HomeHistory(cache)
+            self._plan = plan(self.definition, self.home, progress, cache.variant, history)
         return self._plan
 
     def run(
@@ -110,9 +113,9 @@ class Study:
 
     @property
     def missing(self) -> int:
-        """How many jobs are not finished."""
-        cache = JobCache(self.home)
-        return sum(not cache.done(job.key) for job in self.plan().jobs)
+        """How many jobs are neither finished nor left out since their arm stopped or diverged."""
+        found = fates(self.plan(), JobCache(self.home))
+        return sum(fate.kind is Kind.OPEN for fate in found.values())
 
     @property
     def answers(self) -> Answers:

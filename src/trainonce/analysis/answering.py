@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from trainonce.analysis import ended
 from trainonce.analysis.answers import (
     Answer,
     Answers,
@@ -19,24 +20,34 @@ from trainonce.analysis.answers import (
     OutcomeAnswer,
 )
 from trainonce.analysis.effects import Estimate, Sample, effect, holm, mean, trend
-from trainonce.analysis.runs import Arm, compared, spread
-from trainonce.analysis.verdicts import FEWEST, FEWEST_RUNS, Verdict, verdict
+from trainonce.analysis.runs import compared, spread
+from trainonce.analysis.verdicts import (
+    FEWEST,
+    FEWEST_RUNS,
+    Verdict,
+    verdict,
+    verdict_of_diverged,
+    verdict_of_stopped,
+)
 from trainonce.methods.registry import Outcome, probe_of
 from trainonce.plan.plan import Plan, PlannedQuestion, Role
 from trainonce.plan.power import pairs_needed
 from trainonce.run.cache import COLUMNS, JobCache
+from trainonce.run.fates import spent
 from trainonce.run.scheduler import spent_seconds
 from trainonce.stream.keys import generator
 from trainonce.study.questions import ItemQuestion, RunQuestion
 from trainonce.study.schema import AA
+from trainonce.tasks.specs import TrainSpec
 
 
 def answer(plan: Plan) -> Answers:
-    """Answer the study of ``plan``, all of whose jobs are finished."""
+    """Answer the study of ``plan``, all of whose jobs are finished or left out."""
     cache = JobCache(plan.home)
     rows = _rows(plan, cache)
+    saved = sum(job.run_equivalents - spent(job, cache) for job in plan.jobs)
     decided = {
-        planned.question.id: _compared(planned, cache)
+        planned.question.id: compared(ended.arms(plan, planned, cache), planned.question.outcome)
         if planned.arms
         else _outcome(rows[Role.ANSWER], planned, planned.question.outcome)
         for planned in plan.questions
@@ -49,12 +60,13 @@ def answer(plan: Plan) -> Answers:
         study=plan.study,
         plan_hash=plan.hash,
         answers=tuple(
-            _answer(plan, planned, decided, adjusted, rows) for planned in plan.questions
+            _answer(plan, planned, decided, adjusted, rows, cache) for planned in plan.questions
         ),
         heldout_loss=float(trunk["value"].to_numpy().mean()),
         heldout_loss_plain=float(plain["value"].to_numpy().mean()) if len(plain) else None,
         heldout_change=_heldout_change(trunk, plain) if len(plain) else None,
-        run_equivalents=plan.run_equivalents,
+        run_equivalents=plan.run_equivalents - saved,
+        saved_run_equivalents=saved,
         checks_run_equivalents=plan.checks_run_equivalents,
         one_run_a_question=plan.one_run_a_question,
         changed_share=plan.changed_share,
@@ -71,7 +83,7 @@ def _rows(plan: Plan, cache: JobCache) -> dict[Role, pl.DataFrame]:
     """The measurements by the role of the job that took them."""
     found: dict[Role, list[pl.DataFrame]] = {Role.ANSWER: [], Role.HELDOUT: [], Role.CHECK: []}
     for job in plan.jobs:
-        if job.kind == "measure":
+        if job.role in found and job.kind == "measure" and cache.done(job.key):
             found[job.role].append(cache.rows(job.key))
     empty = pl.DataFrame(schema=COLUMNS)
     return {role: pl.concat([empty, *frames]) for role, frames in found.items()}
@@ -83,6 +95,7 @@ def _answer(
     decided: dict[str, OutcomeAnswer],
     adjusted: dict[str, float],
     rows: dict[Role, pl.DataFrame],
+    cache: JobCache,
 ) -> Answer:
     question, own = planned.question, decided[planned.question.id]
     found = verdict(
@@ -93,6 +106,13 @@ def _answer(
         units=min(own.doses[0].units, own.doses[-1].units),
         fewest=FEWEST_RUNS if planned.arms else FEWEST,
     )
+    last = own.doses[-1]
+    if last.stopped_after is not None:
+        found = verdict_of_stopped(found, question.direction)
+    elif last.diverged_at is not None:
+        found = verdict_of_diverged(question.direction, last.diverged, last.units)
+    costs = {job.key: spent(job, cache) for job in plan.jobs}
+    cost = _part(plan, question.id, costs)
     common: dict[str, Any] = {
         "question": question.id,
         "ask": question.ask,
@@ -105,10 +125,13 @@ def _answer(
         "unit": question.unit,
         "units": planned.units,
         "strategy": planned.strategy.value,
-        "run_equivalents": _cost(plan, question.id),
+        "run_equivalents": cost,
         "assumptions": planned.assumptions,
     }
     if isinstance(question, RunQuestion):
+        planned_costs = {job.key: job.run_equivalents for job in plan.jobs}
+        common["saved"] = _part(plan, question.id, planned_costs) - cost
+        common["ended"] = ended.sentences(planned, ended.arms(plan, planned, cache), cache)
         return _about_runs(plan, question, common)
     return _about_items(planned, question, rows, common)
 
@@ -144,23 +167,13 @@ def _about_runs(plan: Plan, question: RunQuestion, common: dict[str, Any]) -> An
     )
 
 
-def _compared(planned: PlannedQuestion, cache: JobCache) -> OutcomeAnswer:
-    """The arms of a question about runs, each run by the mean of its held-out blocks."""
-    name = planned.question.outcome.name
-    arms = []
-    for arm in planned.arms:
-        frames = [cache.rows(key).filter(pl.col("outcome") == name) for key in arm.measured]
-        arms.append(Arm(arm.label, np.array([float(f["value"].to_numpy().mean()) for f in frames])))
-    return compared(arms, planned.question.outcome)
-
-
-def _cost(plan: Plan, question: str) -> float:
+def _part(plan: Plan, question: str, costs: Mapping[str, float]) -> float:
     """A question's equal part of each job that serves it; the A/A question has its own jobs."""
     total = 0.0
     for job in plan.jobs:
         serves = [name for name in job.questions if name != AA] or list(job.questions)
         if question in serves and not job.is_check:
-            total += job.run_equivalents / len(serves)
+            total += costs[job.key] / len(serves)
     return total
 
 
@@ -253,8 +266,8 @@ _CURVES = {Role.TRUNK: "trunk", Role.PLAIN: "plain run"}
 def _curves(plan: Plan, cache: JobCache, points: int = 100) -> tuple[Curve, ...]:
     curves = []
     for job in plan.jobs:
-        if job.kind == "train":
-            losses = _without_gaps(cache.losses(job.key))
+        if isinstance(job.spec, TrainSpec) and (told := _losses(job.spec, cache)) is not None:
+            losses = _without_gaps(told)
             parts = np.array_split(np.arange(len(losses)), min(points, len(losses)))
             curves.append(
                 Curve(
@@ -267,6 +280,14 @@ def _curves(plan: Plan, cache: JobCache, points: int = 100) -> tuple[Curve, ...]
     return tuple(curves)
 
 
+def _losses(run: TrainSpec, cache: JobCache) -> npt.NDArray[np.float64] | None:
+    """The losses of a run as far as it came and kept them; None when it kept none."""
+    if cache.done(run.key):
+        return cache.losses(run.key)
+    states = cache.states(run)
+    return cache.losses_until(run, states[0].step) if states else None
+
+
 def _without_gaps(losses: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Losses with those that are not finite, whose update was left out, drawn as straight lines."""
     steps, good = np.arange(len(losses)), np.isfinite(losses)
@@ -276,7 +297,9 @@ def _without_gaps(losses: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def _left_out(plan: Plan, cache: JobCache) -> tuple[LeftOut, ...]:
     found = []
     for job in plan.jobs:
-        if job.kind == "train" and (steps := cache.result(job.key).get("left_out")):
+        if job.kind != "train" or not cache.done(job.key):
+            continue
+        if steps := cache.result(job.key).get("left_out"):
             found.append(LeftOut(job=job.key, seed=job.seed, steps=tuple(steps)))
     return tuple(found)
 
@@ -284,6 +307,8 @@ def _left_out(plan: Plan, cache: JobCache) -> tuple[LeftOut, ...]:
 def _hardware(plan: Plan, cache: JobCache) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for job in plan.jobs:
+        if not cache.done(job.key):
+            continue
         facts = cache.result(job.key)
         line = f"{facts['machine']}, Python {facts['python']}, torch {facts['torch']}"
         found[line] = None

@@ -25,6 +25,12 @@ class DoseAnswer:
         label: what an arm differs in from the base run; None for a dose.
         p: of no difference between this arm and the base run, uncorrected; None for a dose.
         points: an arm's difference from the base run at each seed.
+        base: the base run's mean at the step after which an arm was stopped; the effect is the
+            difference from this.
+        stopped_after: the step after which an arm was stopped, None for one that was not.
+        diverged_at: the step at which an arm's first run diverged, None for one that did not;
+            ``mean`` and ``effect`` are no numbers then.
+        diverged: how many of its runs did.
     """
 
     dose: int
@@ -38,6 +44,10 @@ class DoseAnswer:
     label: str | None = None
     p: float | None = None
     points: tuple[float, ...] = ()
+    base: float | None = None
+    stopped_after: int | None = None
+    diverged_at: int | None = None
+    diverged: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +131,9 @@ class Answer:
             an effect of the smallest size of interest, by the spread that was observed, or assumed
             where there is one seed.
         checks: what tested its assumptions.
+        ended: of each arm that was stopped or diverged: when, why, and with what chance of a
+            wrong stop.
+        saved: its share of what was not trained because of that, in run-equivalents.
     """
 
     question: str
@@ -143,6 +156,8 @@ class Answer:
     assumptions: tuple[str, ...]
     units_needed: int | None = None
     checks: tuple[Check, ...] = ()
+    ended: tuple[str, ...] = ()
+    saved: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """The answer as JSON data, the deciding outcome's numbers at the top."""
@@ -206,6 +221,8 @@ class Answers:
         heldout_loss_plain: of the plain run, None when the study did without.
         heldout_change: relative change from the plain run to the trunk, paired by block and seed.
         run_equivalents: what the answers cost.
+        saved_run_equivalents: what the plan held and was not trained, since arms were stopped or
+            diverged; it is not among ``run_equivalents``.
         checks_run_equivalents: what the checks cost on top.
         one_run_a_question: what the answers would cost with one run a question.
         changed_share: share of the tokens that insertions replaced.
@@ -233,6 +250,7 @@ class Answers:
     hardware: tuple[str, ...]
     left_out: tuple[LeftOut, ...] = ()
     seconds: float
+    saved_run_equivalents: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """One JSON document."""

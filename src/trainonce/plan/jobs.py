@@ -6,15 +6,37 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from trainonce.methods.registry import methods, probe_of
-from trainonce.plan.plan import Job, Reason, Role
+from trainonce.plan.plan import Gate, Job, Reason, Role
 from trainonce.plan.stacks import Known
 from trainonce.sites import Choice, Completion, Item
 from trainonce.stream.corpus import Corpus
 from trainonce.study.questions import ItemQuestion
 from trainonce.study.schema import AA, Strategy
-from trainonce.tasks.specs import HELDOUT_PROBE, MeasureSpec, StateSpec, TrainSpec, Treated
+from trainonce.tasks.specs import (
+    HELDOUT_PROBE,
+    DecideSpec,
+    MeasureSpec,
+    StateSpec,
+    TrainSpec,
+    Treated,
+)
 
 _FORWARD_SHARE = 1 / 3  # of a training step's operations: 2 of the 6 a parameter and token
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rung:
+    """A step at which a run is cut, so that it can end there or be compared there.
+
+    Attributes:
+        step: the step.
+        questions: for which it is.
+        gate: closed when the run ends there; None for the base run, which never does.
+    """
+
+    step: int
+    questions: tuple[str, ...]
+    gate: Gate | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +53,7 @@ class Line:
         label: what it differs in from the base run, for a run that does.
         weight: operations of one of its steps, in those of a step of the base run.
         ends: whether anybody needs its end, rather than states of it alone.
+        rungs: ascending.
     """
 
     spec: TrainSpec
@@ -42,6 +65,12 @@ class Line:
     label: str = ""
     weight: float = 1.0
     ends: bool = True
+    rungs: tuple[Rung, ...] = ()
+
+    def gates(self, step: int) -> tuple[Gate, ...]:
+        """What has decided before ``step`` whether the run goes on to it."""
+        before = [rung.gate for rung in self.rungs if rung.step < step and rung.gate]
+        return tuple(before[-1:])
 
 
 @dataclass(frozen=True)
@@ -83,7 +112,6 @@ def training(
     spec, jobs = line.spec, list[Job]()
     done, parents = spec.begins, (spec.fork.state.key,) if spec.fork else ()
     for step in sorted(cuts):
-        leaving = f"{', '.join(cuts[step])} begin{'s' * (len(cuts[step]) == 1)} there"
         state = StateSpec(trained=spec, step=step)
         job = Job(
             spec=state,
@@ -93,7 +121,11 @@ def training(
             parents=parents,
             run_equivalents=prices.training(step - done, line.weight),
             code=Reason.STATE,
-            reason=f"state of the {line.name} after step {step} of {spec.train.steps}: {leaving}",
+            reason=f"state of the {line.name} after step {step} of {spec.train.steps}: "
+            f"{_cut(line, step, cuts[step])}",
+            label=line.label,
+            gates=line.gates(step),
+            may_diverge=line.role is Role.ARM,
         )
         jobs.append(job)
         done, parents = step, (state.key,)
@@ -114,33 +146,64 @@ def training(
                 code=code,
                 reason=f"{line.name}{line.about}{before}{together}",
                 label=line.label,
+                gates=line.gates(spec.train.steps),
+                may_diverge=line.role is Role.ARM,
             )
         )
     return jobs
 
 
+def _cut(line: Line, step: int, questions: Sequence[str]) -> str:
+    """Why a run is cut."""
+    if all(rung.step != step for rung in line.rungs):
+        return f"{', '.join(questions)} begin{'s' * (len(questions) == 1)} there"
+    ends = "it may be stopped there" if line.role is Role.ARM else "arms may be stopped there"
+    return f"{', '.join(questions)}: {ends}"
+
+
 def heldout(
-    line: Line, corpus: Corpus, role: Role, questions: tuple[str, ...], prices: Prices
+    line: Line,
+    corpus: Corpus,
+    role: Role,
+    questions: tuple[str, ...],
+    prices: Prices,
+    step: int | None = None,
 ) -> Job:
-    """The held-out loss of a run at its end."""
+    """The held-out loss of a run after ``step``, or at its end."""
     probe = methods()[HELDOUT_PROBE]
     blocks = min(probe.cls().blocks, len(corpus.blocks("heldout", line.spec.sequence)))
+    spec = heldout_spec(line.spec, step)
     return Job(
-        spec=heldout_spec(line.spec),
+        spec=spec,
         role=role,
         strategy=line.strategy,
         questions=questions,
-        parents=(line.spec.key,),
+        parents=(spec.measured.key,),
         run_equivalents=prices.reading(blocks * line.spec.sequence, line.weight),
         code=_measured(role, questions),
-        reason=f"held-out loss, {line.name}",
+        reason=f"held-out loss, {line.name}" + (f", after step {step}" if step else ""),
     )
 
 
-def heldout_spec(run: TrainSpec) -> MeasureSpec:
-    """What measures the held-out loss of a run at its end."""
+def heldout_spec(run: TrainSpec, step: int | None = None) -> MeasureSpec:
+    """What measures the held-out loss of a run after ``step``, or at its end."""
     version = methods()[HELDOUT_PROBE].version
-    return MeasureSpec(trained=run, probe=HELDOUT_PROBE, version=version)
+    return MeasureSpec(trained=run, probe=HELDOUT_PROBE, version=version, step=step)
+
+
+def decision(spec: DecideSpec, question: str, labels: Sequence[str], says: str) -> Job:
+    """Which of the arms of a question go on after a rung."""
+    return Job(
+        spec=spec,
+        role=Role.DECISION,
+        strategy=Strategy.REPLICATE,
+        questions=(question,),
+        parents=spec.parents,
+        run_equivalents=0.0,
+        code=Reason.DECISION,
+        reason=f"which arms of {question!r} ({'; '.join(labels)}) go on after step {spec.step} of "
+        f"{spec.trained.train.steps}: {says}",
+    )
 
 
 def items(
@@ -178,8 +241,31 @@ def once(jobs: Iterable[Job], order: Sequence[str]) -> tuple[Job, ...]:
         serves = {*first.questions, *job.questions}
         code = Reason.SHARED if first.code is Reason.NEW else first.code
         ordered = tuple(name for name in order if name in serves)
-        kept[job.key] = replace(first, questions=ordered, code=code)
+        gates = (*first.gates, *job.gates) if first.gates and job.gates else ()
+        kept[job.key] = replace(
+            first,
+            questions=ordered,
+            code=code,
+            gates=tuple(dict.fromkeys(gates)),
+            may_diverge=first.may_diverge and job.may_diverge,
+        )
     return tuple(kept.values())
+
+
+def in_order(jobs: Sequence[Job]) -> tuple[Job, ...]:
+    """``jobs`` as they stand, but that each comes after those that it waits for."""
+    known = {job.key: job for job in jobs}
+    found: dict[str, Job] = {}
+
+    def add(job: Job) -> None:
+        if job.key not in found:
+            for key in job.after:
+                add(known[key])
+            found[job.key] = job
+
+    for job in jobs:
+        add(job)
+    return tuple(found.values())
 
 
 def _reason(line: Line, known: Known) -> Reason:
@@ -198,6 +284,8 @@ def _reason(line: Line, known: Known) -> Reason:
 def _measured(role: Role, questions: Sequence[str]) -> Reason:
     if role is Role.CHECK:
         return Reason.CHECK
+    if role is Role.RUNG:
+        return Reason.RUNG
     return Reason.SHARED if len(set(questions) - {AA}) > 1 else Reason.NEW
 
 

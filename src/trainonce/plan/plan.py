@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from trainonce.plan.early.settle import Stopping
 from trainonce.study.questions import Question
 from trainonce.study.schema import AA, Strategy
 from trainonce.study.trackers import Tracker
@@ -28,6 +29,8 @@ class Role(StrEnum):
     ANSWER = "answer"
     CHECK = "check"
     HELDOUT = "heldout"
+    RUNG = "rung"
+    DECISION = "decision"
 
 
 class Reason(StrEnum):
@@ -40,6 +43,21 @@ class Reason(StrEnum):
     CHECK = "check"
     STACKED = "stacked"
     REUSED = "reused"
+    RUNG = "rung"
+    DECISION = "decision"
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Closed when a decision stopped an arm.
+
+    Attributes:
+        decision: key of the job that decides.
+        arm: the arm's number among those that are decided on, from 0.
+    """
+
+    decision: str
+    arm: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +74,8 @@ class Job:
         code: why it is run, in a word.
         reason: the same in a sentence.
         label: what its run differs in from the base run, for a run that does.
+        gates: where there are any, it is left out when all of them are closed.
+        may_diverge: whether it trains an arm, whose divergence is an outcome and no failure.
     """
 
     spec: Spec
@@ -67,6 +87,8 @@ class Job:
     code: Reason = Reason.NEW
     reason: str
     label: str = ""
+    gates: tuple[Gate, ...] = ()
+    may_diverge: bool = False
 
     @cached_property
     def key(self) -> str:
@@ -75,8 +97,13 @@ class Job:
 
     @property
     def kind(self) -> str:
-        """``train``, ``state`` or ``measure``."""
+        """``train``, ``state``, ``measure`` or ``decide``."""
         return self.spec.kind
+
+    @property
+    def after(self) -> tuple[str, ...]:
+        """Keys of the jobs that must be settled before it begins."""
+        return (*self.parents, *(gate.decision for gate in self.gates))
 
     @property
     def seed(self) -> int:
@@ -108,6 +135,21 @@ class PlannedArm:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlannedRung:
+    """A step after which arms may be stopped.
+
+    Attributes:
+        step: the step.
+        decision: the job that decides.
+        measured: the jobs that measure the base run and then each arm there, a seed each.
+    """
+
+    step: int
+    decision: str
+    measured: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlannedQuestion:
     """What the design can tell about a question before anything is trained.
 
@@ -120,6 +162,8 @@ class PlannedQuestion:
         units: items, over all seeds; or runs an arm.
         assumptions: what the answer rests on.
         arms: for a question about runs, the base run and the arms; the last one decides.
+        stopping: how losing arms are stopped, None where the study does not ask for it.
+        rungs: where arms may be stopped, ascending; none where nothing is.
     """
 
     question: Question
@@ -128,6 +172,8 @@ class PlannedQuestion:
     units: int
     assumptions: tuple[str, ...]
     arms: tuple[PlannedArm, ...] = ()
+    stopping: Stopping | None = None
+    rungs: tuple[PlannedRung, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,6 +235,14 @@ class Plan:
         """The hash of the jobs alone."""
         return _hash(sorted(job.key for job in self.jobs))
 
+    def job(self, key: str) -> Job:
+        """The job of a key."""
+        return self._by_key[key]
+
+    @cached_property
+    def _by_key(self) -> dict[str, Job]:
+        return {job.key: job for job in self.jobs}
+
     def shares_with(self, question: str) -> tuple[str, ...]:
         """The other questions that a training run of ``question`` serves too, but for the A/A."""
         return tuple(
@@ -227,6 +281,7 @@ class Plan:
                     "stack": job.stack,
                     "questions": list(job.questions),
                     "parents": list(job.parents),
+                    "gates": [asdict(gate) for gate in job.gates],
                     "run_equivalents": round(job.run_equivalents, 6),
                     "code": job.code.value,
                     "reason": job.reason,

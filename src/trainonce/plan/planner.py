@@ -14,11 +14,13 @@ from trainonce.models.build import ModelError, parameters, shape
 from trainonce.models.decoder import DecoderSettings
 from trainonce.plan.choose import choose
 from trainonce.plan.compiled import compile_long
-from trainonce.plan.jobs import Line, Prices, heldout, items, once, training
+from trainonce.plan.early.settle import History, NoHistory
+from trainonce.plan.jobs import Line, Prices, heldout, in_order, items, once, training
 from trainonce.plan.lines import ArmNumbers, Design, Where, cuts, lines
 from trainonce.plan.multiplex import pack
 from trainonce.plan.plan import Job, Plan, Role
 from trainonce.plan.precision import planned
+from trainonce.plan.rungs import Early, decided, early, measured, with_rungs
 from trainonce.plan.stacks import Known, arrange
 from trainonce.stream import smollm2
 from trainonce.stream.corpora import CorpusError
@@ -41,6 +43,7 @@ def plan(
     home: Path,
     progress: Progress | None = None,
     known: Known = lambda _run: None,
+    history: History | None = None,
 ) -> Plan:
     """Plan ``study``: choose strategies, prepare its data, pack its questions, list the jobs.
 
@@ -49,6 +52,7 @@ def plan(
         home: where corpora and jobs are kept.
         progress: told how far the data is prepared.
         known: how a run was trained before, if it was.
+        history: what the home holds from before, by which losing arms are stopped.
 
     Raises:
         StudyError: when a question cannot be answered in the way that the user wants, the data
@@ -60,15 +64,17 @@ def plan(
     spec = _train_spec(study, corpus, recipe.seeds[0], home)
     plain = {seed: replace(spec, seed=seed) for seed in recipe.seeds}
     design = _design(study, corpus, home, plain, chosen)
-    drawn = _as_trained(lines(design), corpus, home, known)
+    alone = lines(design)
+    stops = early(design, alone, history or NoHistory(), known)
+    drawn = _as_trained(with_rungs(alone, stops), corpus, home, known)
     prices = Prices(recipe.steps, recipe.tokens, len(recipe.seeds))
-    jobs = _jobs(design, corpus, drawn, prices, known)
+    jobs = _jobs(design, corpus, drawn, prices, known, stops)
     return Plan(
         study=study.title,
         file=study.document.file,
         home=home,
         jobs=jobs,
-        questions=tuple(planned(design, drawn, question) for question in _asked(study)),
+        questions=tuple(planned(design, drawn, question, stops) for question in _asked(study)),
         seeds=recipe.seeds,
         tokens=recipe.tokens,
         changed_share=sum(t.stream.changed_share for t in design.trunks.values()) / len(plain),
@@ -163,9 +169,14 @@ def _alone(line: Line, left: Mapping[str, object]) -> bool:
 
 
 def _jobs(
-    design: Design, corpus: Corpus, drawn: Mapping[Where, Line], prices: Prices, known: Known
+    design: Design,
+    corpus: Corpus,
+    drawn: Mapping[Where, Line],
+    prices: Prices,
+    known: Known,
+    stops: Mapping[str, Early],
 ) -> tuple[Job, ...]:
-    """Each run's jobs after those of the runs that it leaves."""
+    """Each run's jobs after those of the runs that it leaves, and after what decides on it."""
     left = cuts(drawn)
     inserting = [q for q in _asked(design.study) if isinstance(q, ItemQuestion)]
     runs = {line.spec.key: line.spec for line in drawn.values()}
@@ -174,6 +185,7 @@ def _jobs(
     for (role, name, _, seed), line in drawn.items():
         others = stacks[line.spec.stack] - 1 if line.spec.stack else 0
         jobs += training(line, left.get(line.spec.key, {}), prices, known, others)
+        jobs += measured(line, corpus, prices)
         if not line.ends:
             continue
         trunk = role is Role.TRUNK
@@ -183,19 +195,20 @@ def _jobs(
             jobs.append(heldout(line, corpus, shown, serves, prices))
         for question in inserting:
             own = (question.id, seed) in design.own
-            measured = {
+            reads = {
                 Role.TRUNK: not own,
                 Role.OWN: question.id == name,
                 Role.PLAIN: True,
                 Role.ARM: False,
             }[role]
             untouched = trunk and not line.spec.treatments and design.study.plain and own
-            if measured or untouched:
+            if reads or untouched:
                 check = Role.CHECK if role is Role.PLAIN or untouched else Role.ANSWER
                 found = design.packed(question.id, seed).stream.items[question.id]
                 treated = design.treated[question.id]
                 jobs.append(items(line, question, treated, found, check, prices))
-    return once(jobs, [question.id for question in _asked(design.study)])
+    jobs += decided(design, stops)
+    return in_order(once(jobs, [question.id for question in _asked(design.study)]))
 
 
 def _one_run_a_question(

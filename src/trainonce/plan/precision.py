@@ -8,21 +8,25 @@ from trainonce.plan.jobs import Line, heldout_spec
 from trainonce.plan.lines import Design, Where
 from trainonce.plan.plan import PlannedArm, PlannedQuestion, Role
 from trainonce.plan.power import detectable_difference, detectable_effect
+from trainonce.plan.rungs import Early, planned_rungs
 from trainonce.study.questions import ItemQuestion, RunQuestion
 from trainonce.study.schema import Strategy
 
 
 def planned(
-    design: Design, drawn: Mapping[Where, Line], question: ItemQuestion | RunQuestion
+    design: Design,
+    drawn: Mapping[Where, Line],
+    question: ItemQuestion | RunQuestion,
+    stops: Mapping[str, Early],
 ) -> PlannedQuestion:
     """A question with its strategy, its precision and what its answer will rest on."""
     if isinstance(question, RunQuestion):
-        return _planned_runs(design, drawn, question)
+        return _planned_runs(design, drawn, question, stops.get(question.id))
     return _planned_items(design, question)
 
 
 def _planned_runs(
-    design: Design, drawn: Mapping[Where, Line], question: RunQuestion
+    design: Design, drawn: Mapping[Where, Line], question: RunQuestion, early: Early | None
 ) -> PlannedQuestion:
     seeds = design.study.recipe.seeds
 
@@ -55,8 +59,11 @@ def _planned_runs(
             "differences from the base run are normally distributed over seeds, with a standard "
             f"deviation of {outcome.spread:g} in {outcome.name} (assumed, for the detectable "
             "effect only)",
+            *((early.stopping.says,) if early else ()),
         ),
         arms=(base, *arms),
+        stopping=early.stopping if early else None,
+        rungs=planned_rungs(design, drawn, question, early) if early else (),
     )
 
 

@@ -14,6 +14,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from trainonce.plan.plan import Job, Plan
+from trainonce.tasks.specs import DecideSpec
 
 _BOX, _GAP, _COLUMN, _LINE, _PAD = 330, 18, 390, 18, 10
 _SHOWN = 2
@@ -39,6 +40,8 @@ class Node:
     @property
     def title(self) -> str:
         """What it is."""
+        if isinstance(self.job.spec, DecideSpec):
+            return f"decision after step {self.job.spec.step}"
         seed = f"seed {self.job.seed}"
         if self.job.kind == "state":
             return f"state after step {self.job.key.rpartition('@')[2]}, {seed}"

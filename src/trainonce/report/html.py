@@ -103,7 +103,8 @@ def render(answers: Answers, plan: Plan) -> str:
 
 def deciding(answer: Answer) -> str:
     """The interval that would have decided a question that could not be told."""
-    if answer.verdict is not Verdict.CANNOT_TELL:
+    last = answer.decided.doses[-1]
+    if answer.verdict is not Verdict.CANNOT_TELL or last.diverged_at or last.stopped_after:
         return ""
     smallest = number(answer.smallest)
     sides = {

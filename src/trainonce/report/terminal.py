@@ -113,6 +113,7 @@ def answers_view(answers: Answers) -> RenderableType:
         text.append(f"{sentence(answer)} {enough(answer)}".strip(), style="default not bold")
         said.append(Padding(text, (0, 0, 0, 2)))
         tests = "".join(f"\n{tested(check)}" for check in answer.checks)
+        tests += "".join(f"\n{told}." for told in answer.ended)
         said.append(Padding(Text(f"{_parts(answer)}{tests}", style="dim"), (0, 0, 1, 2)))
     convicted = any(a.question == AA and a.verdict is Verdict.YES for a in answers.answers)
     warning = [
@@ -148,7 +149,7 @@ def _parts(answer: Answer) -> str:
 
 
 def _sparkline(answer: Answer) -> str:
-    means = [dose.mean for dose in answer.decided.doses]
+    means = [dose.mean for dose in answer.decided.doses if dose.diverged_at is None]
     low, span = min(means), max(means) - min(means)
     if span == 0:
         return _BARS[1] * len(means)

@@ -18,12 +18,13 @@ import torch
 from pydantic import TypeAdapter
 
 from trainonce.run.cache import JobCache
+from trainonce.run.decide import run_decision
 from trainonce.run.launch import launch
 from trainonce.run.store import fetched, pushed
 from trainonce.run.tracking import Tracking, tracked
 from trainonce.stream.corpus import Corpus
 from trainonce.tasks.language import run_measurement, run_stacked, run_training, shell
-from trainonce.tasks.specs import MeasureSpec, Spec, StateSpec, TrainSpec
+from trainonce.tasks.specs import DecideSpec, MeasureSpec, Spec, StateSpec, TrainSpec
 from trainonce.train.checkpoints import CheckpointError, Checkpoints, State
 from trainonce.train.clock import Progress
 from trainonce.train.guard import DivergedError
@@ -58,14 +59,19 @@ def execute(
 
     Raises:
         StoppedError: when ``stop`` said so.
+        DivergedError: of a run; the cache keeps that it diverged.
     """
     cache = JobCache(home)
     with _held(cache.lock(spec.key), stop):
         if cache.done(spec.key) or fetched(spec.key, cache):
             return
         settings = settings or CheckpointSettings()
+        cache.forget_divergence(spec.key)
         if isinstance(spec, MeasureSpec):
             _measure(spec, cache, stop)
+        elif isinstance(spec, DecideSpec):
+            start = time.monotonic()
+            cache.finish_deciding(spec, run_decision(spec, cache), _facts(start))
         elif spec.trained.processes:
             launch(spec, cache, settings, report, stop, tracking)
         else:
@@ -105,6 +111,8 @@ def execute_stacked(
         for spec, model, outcome in zip(specs, models, outcomes, strict=True):
             if isinstance(outcome, Trained):
                 cache.finish_training(spec, weights(model), outcome.losses, facts)
+            else:
+                cache.keep_divergence(spec.key, outcome.step, str(outcome))
         shutil.rmtree(cache.work(name), ignore_errors=True)
         pushed([spec.key for spec in specs if cache.done(spec.key)], cache)
         diverged = [outcome for outcome in outcomes if isinstance(outcome, DivergedError)]
@@ -185,17 +193,21 @@ def train_job(
     torch.set_num_threads(run.threads)
     checkpoints = _checkpoints(spec, cache, settings)
     with tracked(tracking, spec.key) if tracking else nullcontext() as track:
-        model, trained = run_training(
-            run,
-            _corpus(run, cache),
-            checkpoints,
-            report,
-            stop,
-            start=lambda: _start(spec, cache),
-            until=spec.step if isinstance(spec, StateSpec) else None,
-            processes=processes,
-            track=track,
-        )
+        try:
+            model, trained = run_training(
+                run,
+                _corpus(run, cache),
+                checkpoints,
+                report,
+                stop,
+                start=lambda: _start(spec, cache),
+                until=spec.step if isinstance(spec, StateSpec) else None,
+                processes=processes,
+                track=track,
+            )
+        except DivergedError as error:
+            cache.keep_divergence(spec.key, error.step, str(error))
+            raise
     if isinstance(spec, StateSpec):
         reached, folders = spec, checkpoints.folders
         processes.once(lambda: cache.finish_state(reached, folders()[-1], _facts(start)))

@@ -19,7 +19,7 @@ from trainonce.run.verify import damages
 from trainonce.stream.corpora import CorpusError
 from trainonce.stream.corpus import Corpus
 from trainonce.tasks.ledger import QuestionSeen, token_ledger
-from trainonce.tasks.specs import MeasureSpec, Spec, TrainSpec
+from trainonce.tasks.specs import DecideSpec, MeasureSpec, Spec, TrainSpec
 from trainonce.train.checkpoints import (
     CheckpointError,
     Checkpoints,
@@ -168,6 +168,8 @@ def parents(spec: Spec) -> tuple[str, ...]:
     """Keys of the jobs whose results the job of ``spec`` is made from."""
     if isinstance(spec, MeasureSpec):
         return (spec.measured.key,)
+    if isinstance(spec, DecideSpec):
+        return spec.parents
     fork = spec.trained.fork
     return (fork.state.key,) if fork else ()
 

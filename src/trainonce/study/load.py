@@ -14,7 +14,7 @@ from trainonce.methods.registry import Outcome, methods, probe_of
 from trainonce.sites import Site
 from trainonce.study.changes import change_arms, length_arms
 from trainonce.study.problems import Place, Problem, StudyError, nearest
-from trainonce.study.questions import ItemQuestion, Question, RunQuestion
+from trainonce.study.questions import ItemQuestion, Question, RunQuestion, StopEarly
 from trainonce.study.recipe import Recipe, resolve
 from trainonce.study.schema import AA, QuestionKeys, RecipeKeys, StudyKeys
 from trainonce.study.trackers import Tracker
@@ -168,6 +168,9 @@ def _misplaced(document: Document, place: Place, keys: QuestionKeys) -> Iterator
             "; items are inserted late with `window: [50%, 100%]`" if items else ""
         )
         yield document.problem((*place, "at"), None, right)
+    if "stop" in given and items:
+        right = "belongs to `treatment: {change: ...}`: items are no runs that could be stopped"
+        yield document.problem((*place, "stop"), None, right)
     if not items:
         for name in keys.treatment.model_extra or {}:
             right = "treatment has no such key beside change and lengths"
@@ -224,7 +227,25 @@ def _run_question(
         base="the whole length" if change is None else "the base run",
         arms=arms,
         late=keys.at > 0,
+        stop=_stop(document, place, keys, len(arms)),
     )
+
+
+def _stop(document: Document, place: Place, keys: QuestionKeys, arms: int) -> StopEarly | None:
+    """What ``stop`` says, where there is something to stop: arms that run beside each other."""
+    if keys.stop is None:
+        return None
+    right = None
+    if keys.treatment.lengths is not None:
+        right = "lengths are not rivals, so that none of them loses"
+    elif keys.at:
+        right = "an arm that leaves late has no finished curves like its own to be judged by"
+    elif arms == 1:
+        right = "one arm has no rival; give `change` a list of values"
+    if right is not None:
+        found = document.problem((*place, "stop"), None, f"{right}; else leave `stop` away")
+        raise StudyError([found])
+    return StopEarly(chance=keys.stop.early, rungs=tuple(keys.stop.rungs))
 
 
 def _item_question(document: Document, place: Place, keys: QuestionKeys, name: str) -> ItemQuestion:
