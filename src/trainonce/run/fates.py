@@ -41,8 +41,9 @@ def fates(plan: Plan, cache: JobCache) -> dict[str, Fate]:
 
 
 def spent(job: Job, cache: JobCache) -> float:
-    """What a job cost, in run-equivalents: nothing where it was left out, and a run that diverged
-    the steps up to there.
+    """What a job cost, in run-equivalents.
+
+    One that was left out cost nothing, and a run that diverged the steps up to there.
     """
     if cache.done(job.key):
         return job.run_equivalents

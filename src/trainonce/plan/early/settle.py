@@ -106,7 +106,7 @@ def settle(
 
 
 def settled_rule(wish: StopEarly, known: Floats, arms: int, parts: int) -> StopRule | None:
-    """The rule that finished curves allow for so many arms; None when they allow none.
+    """The rule that finished curves allow for so many arms; None when they allow none to stop.
 
     Args:
         wish: what the study says.
@@ -119,7 +119,7 @@ def settled_rule(wish: StopEarly, known: Floats, arms: int, parts: int) -> StopR
         return None
     nothing = np.zeros((len(known), 0))
     found = rehearsed(known, nothing, np.zeros((arms, 0)), rungs, wish.chance)
-    if not found.spend:
+    if not found.spend or found.share == 1:
         return None
     return StopRule(
         checkpoints=parts,
@@ -154,14 +154,16 @@ def decide(rule: StopRule, seen: Floats, living: Flags, spent: float) -> Decisio
     """
     known = np.array(rule.curves)
     nothing = np.zeros((len(known), 0))
-    worst = known[:, : seen.shape[1]].max(axis=0)
+    so_far = known[:, : seen.shape[1]]
+    worst = so_far[np.argmax(so_far[:, -1])]
+    beyond = ~(seen <= worst[-1])[:, -1:]  # or no number
     predictive = Predictive(
         predictors=fit_predictors(known, nothing, rule.rungs),
         features=np.zeros((len(seen), 0)),
         spend=rule.spend,
         chance=rule.chance,
     )
-    return predictive.decide(np.minimum(np.nan_to_num(seen, nan=np.inf), worst), living, spent)
+    return predictive.decide(np.where(beyond, worst, seen), living, spent)
 
 
 def curve(losses: Floats, parts: int, steps: int) -> Floats:
@@ -229,6 +231,6 @@ def _says(wish: StopEarly, rule: StopRule | None, known: int, arms: int) -> str:
             f"recipes of this model, data and length or more, and this home has {known}"
         )
     return (
-        f"no arm is stopped early: in rehearsals among {known} finished recipes none of the rules "
-        f"held {allowed}; more finished recipes, or a larger chance, would allow one"
+        f"no arm is stopped early: in rehearsals among {known} finished recipes no rule held "
+        f"{allowed} and stopped anything; more finished recipes, or a larger chance, may allow one"
     )
