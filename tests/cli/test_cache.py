@@ -18,6 +18,8 @@ from trainonce.models.decoder import DecoderSettings
 from trainonce.run.cache import JobCache
 from trainonce.run.ledger import VARIABLE as LEDGER
 from trainonce.run.ledger import open_ledger
+from trainonce.run.store import VARIABLE as STORE
+from trainonce.run.store import fetched
 from trainonce.stream.home import VARIABLE as HOME
 from trainonce.tasks.specs import TrainSpec
 from trainonce.train.settings import TrainSettings
@@ -148,3 +150,26 @@ def test_the_commands_of_the_docs_run(cache: JobCache) -> None:
         found = call(*line.partition("#")[0].split())
         assert found.exit_code == 0, (line, found.output)
     assert cache.finished() == [NEW.key, OLD.key]  # 10 GB is room enough
+
+
+def test_push_brings_what_the_store_lacks(
+    cache: JobCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(STORE, raising=False)
+    refused = call("push")
+    assert refused.exit_code == 2
+    assert STORE in refused.output
+    monkeypatch.setenv(STORE, (tmp_path / "shared").as_uri())
+    assert document(call("push", "--json")) == {"jobs": 2, "pushed": sorted([OLD.key, NEW.key])}
+    assert "2 jobs, 0 pushed" in call("push").output
+    other = JobCache(tmp_path / "other")
+    assert fetched(OLD.key, other)
+
+
+def test_push_says_what_is_wrong_with_the_store(
+    cache: JobCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(STORE, "nonsense://somewhere")
+    found = call("push")
+    assert found.exit_code == 1
+    assert "Protocol not known" in found.output

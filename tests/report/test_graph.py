@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,9 @@ from rich.console import Console
 
 from trainonce.models.decoder import DecoderSettings
 from trainonce.plan.plan import Job, Plan, Role
-from trainonce.report.graph import graph_svg, graph_tree, nodes
+from trainonce.report.branches import branches
+from trainonce.report.graph import graph_tree
+from trainonce.report.picture import plan_svg
 from trainonce.study.schema import Strategy
 from trainonce.tasks.specs import Fork, MeasureSpec, Spec, TrainSpec
 from trainonce.train.schedules import Cosine
@@ -67,33 +70,92 @@ def plan(tmp_path: Path) -> Plan:
     )
 
 
-def test_measurements_are_lines_and_runs_are_nodes(plan: Plan) -> None:
-    found = {node.job.key: node for node in nodes(plan)}
-    assert [node.depth for node in found.values()] == [0, 1, 1]
-    assert found[FORK.key].parents == (f"{TRUNK.key}@5",)
-    assert found[FORK.key].lines[-1] == "3 measurements: q0, q1 and 1 more"
-    assert found[f"{TRUNK.key}@5"].title == "state after step 5, seed 1"
-    assert found[FORK.key].lines[0] == "fork, 1.00 run-equivalents"
+def test_a_run_its_states_and_measurements_are_one_branch(plan: Plan) -> None:
+    trunk, fork = branches(plan)
+    assert (trunk.title, trunk.parents, trunk.begin, trunk.end) == ("trunk", (), 0, 9)
+    assert [job.key for job in trunk.jobs] == [f"{TRUNK.key}@5", TRUNK.key]
+    assert (fork.parents, fork.begin, fork.end) == ((trunk.name,), 5, 9)
+    assert fork.questions == ("q0", "q1", "q2")
+    assert fork.run_equivalents == 1.0
 
 
-def test_the_tree_says_what_begins_with_what(plan: Plan) -> None:
-    console = Console(width=100, record=True)
-    console.print(graph_tree(plan, {TRUNK.key}))
-    lines = console.export_text().splitlines()
-    assert sum("new" in line for line in lines) == 2
-    assert sum("done" in line for line in lines) == 1
-    state, trunk = (
-        next(i for i, line in enumerate(lines) if word in line) for word in ("state", "trunk")
+def test_what_differs_in_its_seed_only_is_one_branch(plan: Plan) -> None:
+    other = replace(TRUNK, seed=2)
+    fork = replace(FORK, seed=2, fork=Fork(other, 5))
+    assert fork.fork
+    more = (
+        job(fork.fork.state, Role.TRUNK),
+        job(other, Role.TRUNK, fork.fork.state.key),
+        job(fork, Role.ANSWER, fork.fork.state.key),
     )
-    assert lines[trunk].index("trunk") > lines[state].index("state")
+    alone, both = branches(plan), branches(replace(plan, jobs=(*plan.jobs, *more)))
+    assert [branch.name for branch in both] == [branch.name for branch in alone]
+    assert [branch.seeds for branch in both] == [2, 2]
+
+
+def test_what_leaves_last_is_drawn_first(plan: Plan) -> None:
+    early = replace(FORK, fork=Fork(TRUNK, 2))
+    later = replace(FORK, fork=Fork(TRUNK, 7))
+    more = []
+    for run in (early, later):
+        assert run.fork
+        state = run.fork.state
+        more += [job(state, Role.STATE), job(run, Role.ANSWER, state.key)]
+    found = branches(replace(plan, jobs=(*plan.jobs, *more)))
+    assert [branch.begin for branch in found] == [0, 7, 5, 2]
+
+
+def test_what_is_made_of_several_runs_comes_after_them(plan: Plan) -> None:
+    both = replace(
+        job(MeasureSpec(trained=TRUNK, probe="completion", version=9), Role.ANSWER),
+        parents=(TRUNK.key, FORK.key),
+        label="both",
+    )
+    *_, made = found = branches(replace(plan, jobs=(*plan.jobs, both)))
+    assert (made.made, made.title, made.begin, made.end) == (True, "both", 9, 9)
+    assert made.parents == tuple(branch.name for branch in found[:2])
+    assert "made of 2 runs" in tree(replace(plan, jobs=(*plan.jobs, both)))
+    ET.fromstring(plan_svg(replace(plan, jobs=(*plan.jobs, both))))
+
+
+def tree(plan: Plan, done: tuple[str, ...] = ()) -> str:
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(graph_tree(plan, done))
+    return console.export_text()
+
+
+def test_the_tree_says_what_leaves_what(plan: Plan) -> None:
+    lines = tree(plan, (TRUNK.key,)).splitlines()
+    trunk, fork = (
+        next(i for i, line in enumerate(lines) if word in line) for word in ("trunk", "answer")
+    )
+    assert "1 of 2 jobs done" in lines[trunk]
+    assert "0 of 4 jobs done" in lines[fork]
+    assert lines[fork].index("answer") > lines[trunk].index("trunk")
+    assert "q0, q1, q2" in lines[fork + 2]
 
 
 def test_the_svg_is_well_formed_and_harmless(plan: Plan) -> None:
-    text = graph_svg(plan)
+    text = plan_svg(plan)
     root = ET.fromstring(text)
-    boxes = [float(box.attrib["y"]) for box in root.iter("{http://www.w3.org/2000/svg}rect")]
-    assert len(boxes) == 3
-    assert len(list(root.iter("{http://www.w3.org/2000/svg}path"))) == 2
-    assert len(set(boxes)) == 2  # the state beside the first of its two children
+    assert len(list(root.iter("{http://www.w3.org/2000/svg}g"))) == 2
     assert "<script" not in text
     assert HOSTILE in "".join(root.itertext())
+
+
+def test_a_fork_is_drawn_from_where_it_leaves(plan: Plan) -> None:
+    root = ET.fromstring(plan_svg(plan))
+    ways = [path.attrib["d"] for path in root.iter("{http://www.w3.org/2000/svg}path")]
+    trunk = next(way for way in ways if way.startswith("M28 ") and "H" in way)
+    fork = next(way for way in ways if "Q" in way)
+    begin, end = (float(x) for x in trunk[1:].replace("H", " ").split()[::2])
+    assert float(fork[1:].split()[0]) == pytest.approx(begin + (end - begin) * 5 / 9, abs=0.01)
+    assert float(fork.rpartition("H")[2]) == end
+
+
+def test_a_large_plan_says_what_is_not_drawn(plan: Plan) -> None:
+    runs = [
+        job(replace(TRUNK, train=replace(TRUNK.train, steps=10 + n)), Role.ARM) for n in range(70)
+    ]
+    text = plan_svg(replace(plan, jobs=(*plan.jobs, *runs)))
+    assert "12 more lines are not drawn" in text

@@ -18,8 +18,9 @@ import pytest
 import trainonce
 from tests.run.early_studies import study, sweep
 from trainonce.plan.plan import Job, Plan, Reason, Role
-from trainonce.report.graph import graph_svg
+from trainonce.report.graph import graph_tree
 from trainonce.report.html import render
+from trainonce.report.picture import plan_svg
 from trainonce.report.status import status_view
 from trainonce.run.cache import JobCache
 from trainonce.run.execute import CHECKPOINT_SECONDS
@@ -114,7 +115,8 @@ def test_the_absurd_arm_is_stopped_and_the_answer_says_so(finished: trainonce.St
     page = render(found, finished.plan())
     assert "stopped after step 16 of 64" in page
     assert "more were planned and not needed" in page
-    assert "decision after step 16" in graph_svg(finished.plan())
+    assert "decision after step 16" in plan_svg(finished.plan())
+    assert graph_tree(finished.plan(), set()).children
     assert json.dumps(found.to_json(), allow_nan=False)
 
 

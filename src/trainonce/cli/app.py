@@ -80,7 +80,8 @@ def plan(
     from trainonce.cli.progress import data_progress
     from trainonce.lab import Study
     from trainonce.plan.cost import predict
-    from trainonce.report.graph import graph_svg, graph_tree
+    from trainonce.report.graph import graph_tree
+    from trainonce.report.picture import plan_svg
     from trainonce.report.terminal import plan_view
     from trainonce.run.cache import JobCache
 
@@ -89,7 +90,7 @@ def plan(
         with data_progress(errors()) as progress:
             planned = loaded.plan(progress)
         if svg is not None:
-            svg.write_text(graph_svg(planned), encoding="utf-8")
+            svg.write_text(plan_svg(planned), encoding="utf-8")
             errors().print(f"wrote {svg}", markup=False, soft_wrap=True)
         prediction = predict(planned)
         if as_json:

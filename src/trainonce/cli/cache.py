@@ -169,6 +169,42 @@ def prune(
             errors().print("nothing was dropped; drop them with --yes")
 
 
+@app.command()
+def push(as_json: AsJson = False) -> None:
+    """Push the finished jobs that the store lacks, such as those from before it was named.
+
+    TRAINONCE_STORE=s3://bucket/trainonce trainonce cache push
+    """
+    from rich.progress import track
+
+    from trainonce.cli.console import FAILED, WRONG, errors, exit_codes, show_json
+    from trainonce.run.store import VARIABLE, named
+
+    with exit_codes():
+        cache, _ = _open(ledger=False)
+        keys = sorted(cache.finished())
+        try:
+            store = named()
+            if store is None:
+                errors().print(f"no store to push to: name one in {VARIABLE}")
+                raise typer.Exit(WRONG)
+            pushed = []
+            for key in track(keys, "pushing", console=errors(), disable=not errors().is_terminal):
+                if not store.has(key):
+                    store.push(key, cache)
+                    pushed.append(key)
+        except typer.Exit:
+            raise
+        except Exception as error:  # every file system raises its own
+            told = f"the store in {VARIABLE}: {type(error).__name__}: {error}"
+            errors().print(told, markup=False)
+            raise typer.Exit(FAILED) from None
+        if as_json:
+            show_json({"jobs": len(keys), "pushed": pushed})
+        else:
+            typer.echo(f"{len(keys)} jobs, {len(pushed)} pushed")
+
+
 def _open(*, ledger: bool = True) -> tuple[JobCache, Uses]:
     from trainonce.run.cache import JobCache
     from trainonce.run.entries import uses

@@ -203,6 +203,7 @@ def decision(spec: DecideSpec, question: str, labels: Sequence[str], says: str) 
         code=Reason.DECISION,
         reason=f"which arms of {question!r} ({'; '.join(labels)}) go on after step {spec.step} of "
         f"{spec.trained.train.steps}: {says}",
+        label=f"decision after step {spec.step}",
     )
 
 

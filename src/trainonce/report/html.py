@@ -19,7 +19,7 @@ from trainonce.analysis.answers import Answer, Answers
 from trainonce.analysis.verdicts import ALPHA, Verdict
 from trainonce.plan.plan import Plan
 from trainonce.report.figures import arms, curves_in_words, dose_response, in_words, training_curves
-from trainonce.report.graph import graph_svg
+from trainonce.report.picture import plan_svg
 from trainonce.report.sentences import (
     detectable,
     enough,
@@ -87,7 +87,7 @@ def render(answers: Answers, plan: Plan) -> str:
         check=check,
         cards=cards,
         bars=_bars(answers),
-        graph=Markup(graph_svg(plan)),  # which escapes what a study holds
+        graph=Markup(plan_svg(plan)),  # which escapes what a study holds
         curves_in_words=curves_in_words(answers.curves) if answers.curves else "",
         figures=htmlsafe_json_dumps(
             {name: figure.to_plotly_json() for name, figure in figures.items()},

@@ -100,6 +100,14 @@ class Store:
         text = (cache.folder(key) / "result.json").read_bytes()
         self.files.pipe_file(self._path(key, "result.json"), text)
 
+    def has(self, key: str) -> bool:
+        """Whether a whole job is there.
+
+        Raises:
+            Exception: whatever the file system raises.
+        """
+        return bool(self.files.exists(self._path(key, "result.json")))
+
     def _result(self, key: str) -> dict[str, Any] | None:
         try:
             text = self.files.cat_file(self._path(key, "result.json"))
@@ -117,7 +125,7 @@ def fetched(key: str, cache: JobCache) -> bool:
     What goes wrong is a warning: the job is run then.
     """
     try:
-        store = _named()
+        store = named()
         return store.fetch(key, cache) if store else False
     except Exception as error:  # every file system raises its own
         _warn(f"job {key} could not be fetched", error)
@@ -131,14 +139,20 @@ def pushed(keys: Iterable[str], cache: JobCache) -> None:
     """
     for key in keys:
         try:
-            store = _named()
+            store = named()
             if store:
                 store.push(key, cache)
         except Exception as error:  # every file system raises its own
             _warn(f"job {key} could not be pushed", error)
 
 
-def _named() -> Store | None:
+def named() -> Store | None:
+    """The store that ``TRAINONCE_STORE`` names.
+
+    Raises:
+        ImportError: as `Store.at`.
+        ValueError: as `Store.at`.
+    """
     url = os.environ.get(VARIABLE)
     return Store.at(url) if url else None
 
