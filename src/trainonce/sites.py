@@ -23,6 +23,12 @@ class Site(StrEnum):
     PROBE = "probe"
 
 
+class Family(StrEnum):
+    """What an objective is of: objectives of one family are called alike."""
+
+    LANGUAGE = "language"
+
+
 class SettingError(ValueError):
     """A setting that cannot be used, by the name of its field."""
 
@@ -95,6 +101,13 @@ class Measurement:
 
 LanguageModel = Callable[["torch.Tensor"], "torch.Tensor"]
 """Token ids ``(B, T)`` to logits ``(B, T, V)``."""
+
+
+class LanguageObjective(Protocol):
+    """What a language model minimizes; the loss of a batch is the mean over its tokens."""
+
+    def __call__(self, logits_BTV: torch.Tensor, targets_BT: torch.Tensor, /) -> torch.Tensor:
+        """The loss of each token: ``(B, T)``."""
 
 
 class ItemTreatment(Protocol):

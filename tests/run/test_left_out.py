@@ -18,9 +18,10 @@ from trainonce.run.cache import JobCache
 from trainonce.run.execute import execute
 from trainonce.run.inspection import inspect
 from trainonce.stream.corpus import Corpus
+from trainonce.tasks import language
 from trainonce.tasks.ledger import token_ledger
 from trainonce.tasks.specs import TrainSpec
-from trainonce.train import loop
+from trainonce.train.losses import token_losses
 
 STUDY = """\
 study: Tiny
@@ -52,8 +53,7 @@ def test_steps_without_an_update_are_reported(
         losses = token_losses(logits_BTV, targets_BT)
         return losses * float("nan") if calls in (5, 6, 30) else losses
 
-    token_losses = loop.token_losses
-    monkeypatch.setattr(loop, "token_losses", poisoned)
+    monkeypatch.setattr(language, "token_losses", poisoned)
     for job in study.plan().jobs:
         execute(job.spec, home, lambda _progress: None, lambda: False)
     trunk = next(job for job in study.plan().jobs if job.role is Role.TRUNK)

@@ -40,6 +40,7 @@ questions:
   - {{id: rate, treatment: {{change: {{optimizer.lr: [1e-3, 1e-5]}}}}}}
   - {{id: same, treatment: {{change: {{clip: 2e6}}}}}}
   - {{id: late, at: 50%, treatment: {{change: {{optimizer.lr: 1e-9}}}}}}
+  - {{id: smooth, at: 50%, treatment: {{change: {{objective: label_smoothing}}}}}}
   - {{id: lengths, expect: increase, treatment: {{lengths: [40%, 80%]}}}}
   - {{id: memory, outcome: loss, window: [50%, 100%], how: fork, treatment:
       {{method: memorization, doses: [0, 24], passages: 2, canaries: 3, tokens: 16}}}}
@@ -158,7 +159,15 @@ def test_costs_are_shared_out_whole(finished: trainonce.Study, answers: dict[str
 
 def test_answers_are_rows_and_a_page(finished: trainonce.Study) -> None:
     frame = finished.answers.to_frame()
-    assert frame["question"].to_list() == ["rate", "same", "late", "lengths", "memory", "aa"]
+    assert frame["question"].to_list() == [
+        "rate",
+        "same",
+        "late",
+        "smooth",
+        "lengths",
+        "memory",
+        "aa",
+    ]
     assert frame["strategy"].to_list()[:5] == ["replicate", "replicate", "fork", "fork", "fork"]
     page = render(finished.answers, finished.plan())
     assert "paired over 3 seeds" in page

@@ -11,6 +11,7 @@ from trainonce.study.load import load
 from trainonce.study.problems import StudyError
 from trainonce.study.questions import ItemQuestion, RunQuestion, StopEarly
 from trainonce.study.schema import Strategy
+from trainonce.tasks.specs import Placed
 from trainonce.train.schedules import Cosine, WarmupStableDecay
 
 HEAD = """\
@@ -83,6 +84,17 @@ def test_another_schedule_keeps_the_warmup_and_another_model_nothing(tmp_path: P
     assert deep.recipe.model == DecoderSettings(width=32, layers=3, heads=2)
 
 
+def test_another_objective_is_a_method_with_its_settings(tmp_path: Path) -> None:
+    text = "treatment: {change: {objective: [z_loss, label_smoothing]}}"
+    first, second = asked(tmp_path, text).arms
+    assert first.recipe.objective == Placed(method="z_loss", version=1, settings={"weight": 1e-4})
+    assert second.recipe.objective
+    assert second.recipe.objective.settings == {"share": 0.1}
+    text = "treatment: {change: {objective: z_loss, objective.weight: [1e-3, 1e-2]}}"
+    weights = [arm.recipe.objective for arm in asked(tmp_path, text).arms]
+    assert [one and one.settings["weight"] for one in weights] == [1e-3, 1e-2]
+
+
 def test_a_late_change_begins_at_a_whole_step(tmp_path: Path) -> None:
     for at, step in (("60%", 120), ("0.1%", 1), ("0.999", 199), ("33.3%", 67)):
         found = asked(tmp_path, f"at: {at}\ntreatment: {{change: {{clip: 2}}}}")
@@ -142,6 +154,36 @@ BROKEN: dict[str, tuple[str, int, str, str]] = {
         13,
         f"{CHANGE}.optimizer.lr[1]",
         "-1 input should be greater than 0",
+    ),
+    "an objective that is not there": (
+        "treatment:\n  change:\n    objective: z_los",
+        11,
+        f"{CHANGE}.objective",
+        "did you mean 'z_loss'? (one of cross_entropy, label_smoothing, z_loss)",
+    ),
+    "a setting that the objective does not have": (
+        "treatment:\n  change:\n    objective: z_loss\n    objective.wait: 1",
+        12,
+        f"{CHANGE}.objective.wait",
+        "z_loss has no such setting; did you mean 'weight'?",
+    ),
+    "a setting that cannot be": (
+        "treatment:\n  change:\n    objective: z_loss\n    objective.weight: -1",
+        12,
+        f"{CHANGE}.objective.weight",
+        "a number from 0 on, not -1.0",
+    ),
+    "a setting of no type": (
+        "treatment:\n  change:\n    objective: z_loss\n    objective.weight: much",
+        12,
+        f"{CHANGE}.objective.weight",
+        "input should be a valid number",
+    ),
+    "settings of cross-entropy": (
+        "treatment:\n  change:\n    objective.weight: 1",
+        11,
+        f"{CHANGE}.objective.weight",
+        "cross_entropy has no settings",
     ),
     "keys that do not go together": (
         "treatment:\n  change:\n    schedule.warmup: 90%",

@@ -13,6 +13,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from trainonce.methods.data.insertion.memorization import Memorization
+from trainonce.methods.objective.language.z_loss import ZLoss
 from trainonce.models.build import build
 from trainonce.models.decoder import DecoderSettings
 from trainonce.stream.corpus import Corpus
@@ -110,6 +111,16 @@ def test_a_hundred_steps_are_fifty_and_fifty(
     np.testing.assert_array_equal(found.losses, expected.losses)
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
+
+
+def test_what_is_minimized_is_the_objective(treated: TokenStream, corpus: Corpus) -> None:
+    settings = replace(SETTINGS, steps=10)
+    found = {
+        weight: train(fresh(corpus), treated, settings, objective=ZLoss(weight=weight)).losses
+        for weight in (0.0, 1e-2)
+    }
+    np.testing.assert_array_equal(found[0.0], train(fresh(corpus), treated, settings).losses)
+    assert np.all(found[1e-2] > found[0.0])
 
 
 def test_parts_of_a_batch_are_the_batch(stream: TokenStream, corpus: Corpus) -> None:

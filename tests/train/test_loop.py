@@ -13,7 +13,8 @@ from trainonce.stream.corpus import Corpus
 from trainonce.stream.stream import TokenStream
 from trainonce.train.clock import Progress
 from trainonce.train.guard import DivergedError
-from trainonce.train.loop import adamw, token_losses, train
+from trainonce.train.loop import adamw, train
+from trainonce.train.losses import token_losses
 from trainonce.train.settings import AdamWSettings, TrainSettings
 
 SHAPE = DecoderSettings(width=16, layers=1, heads=2, kv_heads=1)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import ConfigDict
 
-from trainonce.sites import Site
+from trainonce.sites import Family, Site
 
 ENTRY_POINTS = "trainonce.methods"
 
@@ -57,6 +57,7 @@ class Method:
     version: int
     probe: str | None
     outcomes: tuple[Outcome, ...]
+    family: Family | None = None
 
     @property
     def summary(self) -> str:
@@ -77,6 +78,7 @@ def method(
     probe: str | None = None,
     outcomes: tuple[Outcome, ...] = (),
     name: str | None = None,
+    family: Family | None = None,
 ) -> Callable[[_Class], _Class]:
     """Register a frozen data class as a method.
 
@@ -87,6 +89,7 @@ def method(
         probe: for an item treatment, the name of the probe that measures its items.
         outcomes: for a probe, what it measures.
         name: as it stands in study files; the class name in snake case when left out.
+        family: of an objective.
     """
 
     def register(cls: _Class) -> _Class:
@@ -105,6 +108,7 @@ def method(
             version=version,
             probe=probe,
             outcomes=outcomes,
+            family=family,
         )
         return cls
 

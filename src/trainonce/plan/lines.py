@@ -13,7 +13,7 @@ from trainonce.plan.plan import Role
 from trainonce.study.load import StudyDefinition
 from trainonce.study.questions import ItemQuestion, RunQuestion
 from trainonce.study.schema import AA, Strategy
-from trainonce.tasks.specs import TrainSpec, Treated
+from trainonce.tasks.specs import Placed, TrainSpec, Treated
 from trainonce.train.settings import TrainSettings
 
 Where = tuple[Role, str, int, int]
@@ -28,12 +28,14 @@ class ArmNumbers:
         train: its numbers.
         model: its model.
         model_files: content hash of the model's files, when it is read from a folder.
+        objective: what it minimizes; cross-entropy when None.
         weight: operations of one of its steps, in those of a step of the base run.
     """
 
     train: TrainSettings
     model: str | DecoderSettings
     model_files: str | None
+    objective: Placed | None
     weight: float
 
 
@@ -157,7 +159,13 @@ def _own(design: Design, question: ItemQuestion, seed: int) -> Line:
 def _arms(design: Design, question: RunQuestion, trunk: TrainSpec) -> list[Line]:
     strategy, numbers = design.chosen[question.id], design.arms[question.id]
     runs = tuple(
-        replace(trunk, train=own.train, model=own.model, model_files=own.model_files)
+        replace(
+            trunk,
+            train=own.train,
+            model=own.model,
+            model_files=own.model_files,
+            objective=own.objective,
+        )
         for own in numbers
     )
     if strategy is Strategy.FORK:

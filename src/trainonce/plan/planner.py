@@ -140,7 +140,8 @@ def _arms(
                 raise StudyError(
                     [study.problem_at(question.id, place, arm.label, str(error))]
                 ) from None
-        arms.append(ArmNumbers(_train_settings(arm.recipe, home), model, files, weight))
+        numbers = _train_settings(arm.recipe, home)
+        arms.append(ArmNumbers(numbers, model, files, arm.recipe.objective, weight))
     return tuple(arms)
 
 
@@ -294,6 +295,7 @@ def _train_spec(study: StudyDefinition, corpus: Corpus, seed: int, home: Path) -
         attention=recipe.attention,
         processes=recipe.processes,
         recompute=recipe.recompute,
+        objective=recipe.objective,
     )
 
 

@@ -44,6 +44,7 @@ def arrange(
 def _stackable(run: TrainSpec) -> bool:
     ours = isinstance(run.model, DecoderSettings) or run.model in SIZES
     plain = run.train.accumulate == 1 and run.train.on_nan is OnNan.STOP
+    plain = plain and run.objective is None  # a stack's loss is cross-entropy
     return ours and plain and run.fork is None and run.processes is None and not run.recompute
 
 

@@ -20,7 +20,7 @@ from trainonce.study.translate import problem_of
 from trainonce.study.yaml_lines import Document
 from trainonce.train.schedules import WarmupStableDecay
 
-_SECTIONS = ("optimizer", "schedule", "model")
+_SECTIONS = ("optimizer", "schedule", "model", "objective")
 _NUMBERS = ("clip", "precision", "accumulate")
 _REFUSED = {
     "data": "arms read the same data as the base run, so that they are compared pair by pair",
@@ -179,7 +179,7 @@ def _changed(
         before = raw.get(section)
         if not isinstance(before, dict):
             before = {} if before is None else {"name": before}
-        if section == "model" and not below:
+        if section in ("model", "objective") and not below:
             raw[section] = value
         elif section == "schedule" and below in ("", "name"):
             # a decay and a floor are of their own schedule, a warm-up is any schedule's

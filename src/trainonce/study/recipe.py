@@ -11,6 +11,7 @@ from trainonce.stream import smollm2
 from trainonce.stream.corpora import CorpusSource
 from trainonce.stream.corpus import DataSettings
 from trainonce.study.schema import RecipeKeys
+from trainonce.tasks.specs import Placed
 from trainonce.train.schedules import Schedule
 from trainonce.train.settings import AdamWSettings, CheckpointSettings, OnNan, ProcessSettings
 
@@ -25,6 +26,7 @@ class Recipe:
     data: DataSettings
     attention: Literal["across", "within"]
     model: str | DecoderSettings
+    objective: Placed | None
     optimizer: AdamWSettings
     schedule: Schedule
     batch: int
@@ -66,6 +68,7 @@ def resolve(keys: RecipeKeys, folder: Path) -> Recipe:
             if isinstance(model := keys.model.resolved(), DecoderSettings)
             else _local(model, folder) or model
         ),
+        objective=keys.objective.resolved(),
         optimizer=keys.optimizer.resolved(),
         schedule=keys.schedule.resolved(),
         batch=keys.batch,

@@ -12,16 +12,21 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    TypeAdapter,
+    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
+from trainonce.methods.registry import Method, methods
 from trainonce.models.decoder import SIZES, DecoderSettings
-from trainonce.sites import SettingError
+from trainonce.sites import Family, SettingError, Site
 from trainonce.stream.corpora import looks_like_a_path
+from trainonce.study.problems import nearest
 from trainonce.study.quantities import Every, EveryField, Length, LengthField, Share
 from trainonce.study.trackers import Tracker
+from trainonce.tasks.specs import Placed
 from trainonce.train.schedules import Cosine, Schedule, WarmupStableDecay
 from trainonce.train.settings import (
     AdamWSettings,
@@ -33,6 +38,8 @@ from trainonce.train.settings import (
 
 AA = "aa"
 """The id of the A/A question, which every study has unasked."""
+CROSS_ENTROPY = "cross_entropy"
+"""The objective of a run unless its recipe names another one."""
 
 
 class Strategy(StrEnum):
@@ -158,6 +165,51 @@ class OptimizerKeys(_Strict):
         return AdamWSettings(**self.model_dump(exclude={"name"}))
 
 
+class ObjectiveKeys(BaseModel):
+    """``recipe.objective``: a method of the site, of the family language, with its settings."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str = CROSS_ENTROPY
+
+    @model_validator(mode="after")
+    def _known(self) -> ObjectiveKeys:
+        self.resolved()
+        return self
+
+    def resolved(self) -> Placed | None:
+        """The method and its settings; None for cross-entropy."""
+        given = dict(self.model_extra or {})
+        if self.name == CROSS_ENTROPY:
+            for name in given:
+                raise SettingError(name, f"{CROSS_ENTROPY} has no settings")
+            return None
+        objectives = methods(Site.OBJECTIVE)
+        known = objectives.get(self.name)
+        if known is None or known.family is not Family.LANGUAGE:
+            names = [n for n, one in objectives.items() if one.family is Family.LANGUAGE]
+            raise SettingError("name", nearest(self.name, (CROSS_ENTROPY, *names)))
+        try:
+            settings: Any = TypeAdapter(known.cls).validate_python(given)
+        except ValidationError as error:
+            raise _wrong_setting(known, error) from None
+        return Placed.of(known, settings)
+
+
+def _wrong_setting(known: Method, error: ValidationError) -> SettingError:
+    """The first thing that is wrong with a method's settings."""
+    details = error.errors()[0]
+    inner = details.get("ctx", {}).get("error")
+    if isinstance(inner, SettingError):
+        return inner
+    name = str(details["loc"][0]) if details["loc"] else "name"
+    if name not in known.settings:
+        return SettingError(
+            name, f"{known.name} has no such setting; {nearest(name, known.settings)}"
+        )
+    return SettingError(name, details["msg"][:1].lower() + details["msg"][1:])
+
+
 class ScheduleKeys(_Strict):
     """``recipe.schedule``."""
 
@@ -215,6 +267,7 @@ class RecipeKeys(_Strict):
     model: Annotated[ModelKeys, _named("name")] = ModelKeys(name="nano")
     optimizer: Annotated[OptimizerKeys, _named("name")] = OptimizerKeys()
     schedule: Annotated[ScheduleKeys, _named("name")] = ScheduleKeys()
+    objective: Annotated[ObjectiveKeys, _named("name")] = ObjectiveKeys()
     batch: Annotated[int, Field(ge=1)] = 8
     accumulate: Annotated[int, Field(ge=1)] = 1
     length: LengthField = Length(2000, "steps")

@@ -21,6 +21,7 @@ from trainonce.train.clock import Progress
 from trainonce.train.guard import DivergedError
 from trainonce.train.journal import Track
 from trainonce.train.loop import StoppedError, Trained, train
+from trainonce.train.losses import token_losses
 from trainonce.train.processes import ALONE, Processes
 from trainonce.train.replicas import train_replicas
 from trainonce.train.state import reseeded
@@ -71,6 +72,7 @@ def run_training(
         until=until,
         processes=processes,
         track=track,
+        objective=spec.objective.build() if spec.objective else token_losses,
     )
     return model, trained
 

@@ -17,7 +17,7 @@ import torch
 import xxhash
 from pydantic import TypeAdapter
 
-from trainonce.methods.registry import methods
+from trainonce.methods.registry import Method, methods
 from trainonce.models.decoder import DecoderSettings
 from trainonce.sites import Item
 from trainonce.stream.corpus import Corpus
@@ -30,6 +30,7 @@ _LATER: Mapping[str, Any] = {
     "processes": None,
     "recompute": False,
     "compiled": False,
+    "objective": None,
 }
 """Fields that came later, with what all runs did before: left out of a key where they say that."""
 ENGINE = 1
@@ -64,6 +65,32 @@ class Treated:
         treatment: Any = TypeAdapter(known.cls).validate_python(self.settings)
         treated: TokenStream = treatment(stream.keyed(self.question, self.lane, self.window))
         return treated
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """A method at its site in a run.
+
+    Attributes:
+        method: its name.
+        version: its version.
+        settings: its settings as plain data.
+    """
+
+    method: str
+    version: int
+    settings: dict[str, Any]
+
+    @classmethod
+    def of(cls, known: Method, settings: Any) -> Placed:
+        """``known`` with ``settings``, an instance of its class."""
+        adapter: TypeAdapter[Any] = TypeAdapter(known.cls)
+        plain = dict(adapter.dump_python(settings, mode="json"))
+        return cls(method=known.name, version=known.version, settings=plain)
+
+    def build(self) -> Any:
+        """The method, to be called."""
+        return TypeAdapter(methods()[self.method].cls).validate_python(self.settings)
 
 
 @dataclass(frozen=True)
@@ -104,6 +131,7 @@ class TrainSpec:
             out of the key when they are not.
         compiled: whether the model is compiled, which moves its last bits. Left out of the key when
             it is not.
+        objective: what it minimizes; cross-entropy, and left out of the key, when None.
     """
 
     kind: Literal["train"] = "train"
@@ -122,6 +150,7 @@ class TrainSpec:
     processes: ProcessSettings | None = None
     recompute: bool = False
     compiled: bool = False
+    objective: Placed | None = None
 
     def __post_init__(self) -> None:
         """Refuse a fork that would read other positions than the run that it leaves."""

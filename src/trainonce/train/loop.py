@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from trainonce.sites import LanguageObjective
 from trainonce.stream.stream import TokenStream
 from trainonce.train.checkpoints import Checkpoints, State
 from trainonce.train.clock import Clock, Progress
 from trainonce.train.guard import finite, look, look_due
 from trainonce.train.journal import Journal, Track
+from trainonce.train.losses import token_losses
 from trainonce.train.precision import Precision
 from trainonce.train.processes import ALONE, Processes
 from trainonce.train.settings import AdamWSettings, OnNan, TrainSettings
@@ -57,6 +58,7 @@ def train(
     until: int | None = None,
     processes: Processes = ALONE,
     track: Track | None = None,
+    objective: LanguageObjective = token_losses,
 ) -> Trained:
     """Train ``model`` in place on ``stream``, going on from the newest checkpoint.
 
@@ -79,6 +81,7 @@ def train(
             that goes on from it ends with the same bits.
         processes: that train the run together, each of which calls this; one when left out.
         track: told of each step once, when the state after it is saved.
+        objective: what is minimized; cross-entropy when left out.
 
     Raises:
         DivergedError: when the loss is not finite or grows, see `trainonce.train.guard`; the last
@@ -104,7 +107,7 @@ def train(
             run.anchor is None or run.step % settings.rewind_steps == 0
         ):
             drop_anchor(run)
-        update(run, stream, settings, called, processes)
+        update(run, stream, settings, called, processes, objective)
         if report and clock.due(run.step):
             report(clock.progress(run.step, float(run.losses[run.step - 1])))
         if look_due(run, settings) or run.step == end:
@@ -139,6 +142,7 @@ def update(
     settings: TrainSettings,
     called: nn.Module,
     processes: Processes = ALONE,
+    objective: LanguageObjective = token_losses,
 ) -> None:
     """One step: read a batch, go through the model and back, update. Waits for no device.
 
@@ -148,6 +152,7 @@ def update(
         settings: the run's numbers.
         called: the run's model, as ``processes`` placed it.
         processes: that train the run together.
+        objective: what is minimized.
     """
     first = run.step * settings.batch
     batch = np.arange(first, first + settings.batch)
@@ -158,7 +163,8 @@ def update(
         with processes.passing(called, last=index == settings.accumulate):
             with _autocast(settings.precision, run.device):
                 logits_BTV = called(tokens_BT[:, :-1])
-                part = token_losses(logits_BTV, tokens_BT[:, 1:]).mean() / settings.accumulate
+                losses_BT = objective(logits_BTV, tokens_BT[:, 1:])
+                part = losses_BT.mean() / settings.accumulate
             part.backward()
         loss = loss + part.detach()
     loss = processes.mean(loss)
@@ -200,13 +206,6 @@ def _refuse_strangers(optimizer: Optimizer, model: nn.Module) -> None:
             "the optimizer holds parameters that the model does not have; sharding replaces a "
             "model's parameters, so leave the optimizer out there"
         )
-
-
-def token_losses(logits_BTV: Tensor, targets_BT: Tensor) -> Tensor:
-    """The loss of each token, in nats: ``(B, T)``."""
-    return F.cross_entropy(
-        logits_BTV.flatten(0, 1).float(), targets_BT.flatten(), reduction="none"
-    ).view(targets_BT.shape)
 
 
 def _step_if(optimizer: Optimizer, wanted: Tensor) -> None:
