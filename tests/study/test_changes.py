@@ -443,6 +443,7 @@ def test_what_stop_may_say(tmp_path: Path, stop: str, line: int, field: str, say
         ("treatment: {lengths: [40%, 50%]}", "lengths are not rivals"),
         (f"at: 50%\n{RATES}", "an arm that leaves late has no finished curves"),
         ("treatment: {method: memorization, tokens: 16}", "items are no runs"),
+        ("treatment: {change: {objective: [z_loss, label_smoothing]}}", "different objectives"),
     ],
 )
 def test_stop_is_refused_where_nothing_could_be_stopped(

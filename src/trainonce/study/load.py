@@ -240,6 +240,8 @@ def _stop(document: Document, place: Place, keys: QuestionKeys, arms: int) -> St
         right = "lengths are not rivals, so that none of them loses"
     elif keys.at:
         right = "an arm that leaves late has no finished curves like its own to be judged by"
+    elif any(key.partition(".")[0] == "objective" for key in keys.treatment.change or {}):
+        right = "the training losses of different objectives tell nothing about each other"
     elif arms == 1:
         right = "one arm has no rival; give `change` a list of values"
     if right is not None:
