@@ -201,7 +201,7 @@ def run_until(wanted: Path, file: Path, home: Path) -> None:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not wanted.exists():
         assert process.poll() is None
         assert time.monotonic() < deadline

@@ -67,7 +67,8 @@ def played(rule: StopRule | None, ends: Floats) -> Replay:
     """What the decisions of a study do to arms whose whole curves are known."""
     count = len(ends)
     living, trained, spent = np.ones(count, dtype=np.bool_), np.full(count, PARTS), 0.0
-    for rung in rule.rungs if rule else ():
+    for rung in rule.rungs if rule is not None else ():
+        assert rule is not None
         seen = np.where(living[:, None], ends[:, :rung], np.nan)
         found = decide(rule, seen, living, spent)
         trained[found.stop] = rung
