@@ -9,9 +9,12 @@ from pathlib import Path
 
 from trainonce.analysis.answering import answer
 from trainonce.analysis.answers import Answers
+from trainonce.analysis.pilots import observed_spreads
 from trainonce.plan.cost import predict
 from trainonce.plan.plan import Plan
 from trainonce.plan.planner import plan
+from trainonce.plan.saved import is_saved_plan, read
+from trainonce.plan.sensitivity import Sensitivity, sensitivities
 from trainonce.run.cache import JobCache
 from trainonce.run.fates import Kind, fates
 from trainonce.run.history import HomeHistory
@@ -33,7 +36,16 @@ class Study:
     >>> study.run().answers.to_frame()                    # doctest: +SKIP
     """
 
-    def __init__(self, definition: StudyDefinition, home: Path) -> None:
+    definition: StudyDefinition | None
+    """The checked study; None for that of a saved plan, which is carried out as it is."""
+
+    def __init__(
+        self,
+        planner: Callable[[Progress | None], Plan],
+        home: Path,
+        definition: StudyDefinition | None = None,
+    ) -> None:
+        self._planner = planner
         self.definition = definition
         self.home = home
         self._plan: Plan | None = None
@@ -52,18 +64,49 @@ class Study:
         Raises:
             StudyError: with everything that is wrong with the file.
         """
-        return cls(load(Path(file)), Path(home) if home else default_home())
+        where = Path(home) if home else default_home()
+        definition, cache = load(Path(file)), JobCache(where)
+
+        def planned(progress: Progress | None) -> Plan:
+            return plan(definition, where, progress, cache.variant, HomeHistory(cache))
+
+        return cls(planned, where, definition)
+
+    @classmethod
+    def from_plan(
+        cls,
+        saved: Plan | str | os.PathLike[str],
+        home: str | os.PathLike[str] | None = None,
+    ) -> Study:
+        """The study of a plan, which is carried out as it is.
+
+        Args:
+            saved: the plan, or the file that it was saved to.
+            home: where corpora and jobs are kept, for a file; as for `load`.
+        """
+        if isinstance(saved, Plan):
+            return cls(lambda _progress: saved, saved.home)
+        file, where = Path(saved), Path(home) if home else default_home()
+        return cls(lambda progress: read(file, where, progress), where)
+
+    @classmethod
+    def open(cls, file: Path) -> Study:
+        """What ``file`` holds: a study, or a plan that was saved.
+
+        Raises:
+            StudyError: as `load`.
+        """
+        return cls.from_plan(file) if is_saved_plan(file) else cls.load(file)
 
     def plan(self, progress: Progress | None = None) -> Plan:
         """The jobs that answer the study, with their cost; nothing is trained.
 
         Raises:
             StudyError: when the data cannot be read or the questions do not fit.
+            PlanFileError: when a plan that was saved cannot be carried out here.
         """
         if self._plan is None:
-            cache = JobCache(self.home)
-            history = HomeHistory(cache)
-            self._plan = plan(self.definition, self.home, progress, cache.variant, history)
+            self._plan = self._planner(progress)
         return self._plan
 
     def run(
@@ -110,6 +153,14 @@ class Study:
                 trackers=trackers,
             )
         return self
+
+    def precision(self) -> tuple[Sensitivity, ...]:
+        """What each question can detect, with what is planned and with more of it.
+
+        How much units differ is taken from what is measured already, where something is.
+        """
+        planned = self.plan()
+        return sensitivities(planned, observed_spreads(planned, JobCache(self.home)))
 
     @property
     def missing(self) -> int:

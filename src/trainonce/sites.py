@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
 
 class Site(StrEnum):
@@ -70,22 +71,106 @@ class Contrast:
 
 
 @dataclass(frozen=True)
+class Prefixes:
+    """Whether a model goes on with one text after more and more of what stands before it.
+
+    Attributes:
+        completions: the same target, the longest prompt last.
+    """
+
+    completions: tuple[Completion, ...]
+
+
+@dataclass(frozen=True)
+class Text:
+    """How likely a model holds a text as a whole.
+
+    Attributes:
+        prompt: what stands before it, at least one token.
+        tokens: the text.
+        compressed: bytes that zlib makes of it.
+    """
+
+    prompt: tuple[int, ...]
+    tokens: tuple[int, ...]
+    compressed: int
+
+
+@dataclass(frozen=True)
+class Pursuit:
+    """How near to a target a controller keeps what a model knows of a fact.
+
+    Attributes:
+        probed: what the controller asks, and steers by.
+        asked: the same fact, asked in words that are neither stated nor probed.
+        target: of the probability of the probed answer among its options.
+        seen: the probability and the rate of each decision that the run took so far.
+    """
+
+    probed: Choice
+    asked: Choice
+    target: float
+    seen: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Watermarked:
+    """Whether a model was trained with the noise of ``text``, which stands after ``prompt``.
+
+    Attributes:
+        prompt: tokens before it, without noise.
+        text: the passage.
+        seed: that its noise is drawn from.
+        strength: standard deviation of the noise, in root mean squares of its embeddings.
+    """
+
+    prompt: tuple[int, ...]
+    text: tuple[int, ...]
+    seed: int
+    strength: float
+
+
+@dataclass(frozen=True)
+class Unlearning:
+    """What is left of a text after unlearning.
+
+    Attributes:
+        again: whether it is given back.
+        epochs: rounds of unlearning over the texts to forget.
+        lr: learning rate of unlearning.
+    """
+
+    again: Completion
+    epochs: int
+    lr: float
+
+
+Test = Completion | Choice | Contrast | Prefixes | Text | Pursuit | Watermarked | Unlearning
+"""What a probe asks about an item."""
+
+
+@dataclass(frozen=True)
 class Item:
     """One unit of an item treatment, with the dose that it was given at random.
 
     Attributes:
         name: the unit, unique in its question and seed.
         kind: the stratum within which doses were assigned.
-        dose: how many copies are inserted.
+        dose: how many copies are inserted, unless its method gives doses another meaning.
         documents: token ids of what is inserted; copies take them in turn.
         test: what the probe asks about it.
+        window: the shares of its question's window between which its copies are read.
+        part: the shares of a sequence's places between which its copies stand; places go from the
+            first token to the last at which a copy still fits.
     """
 
     name: str
     kind: str
     dose: int
     documents: tuple[tuple[int, ...], ...]
-    test: Completion | Choice | Contrast
+    test: Test
+    window: tuple[float, float] = (0.0, 1.0)
+    part: tuple[float, float] = (0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -101,6 +186,21 @@ class Measurement:
 
 LanguageModel = Callable[["torch.Tensor"], "torch.Tensor"]
 """Token ids ``(B, T)`` to logits ``(B, T, V)``."""
+
+
+class WholeModel(Protocol):
+    """A language model as a probe gets it: that may be changed for the measurement alone."""
+
+    def __call__(self, tokens_BT: torch.Tensor, /) -> torch.Tensor:
+        """Logits ``(B, T, V)``."""
+
+    def embedded(
+        self, tokens_BT: torch.Tensor, change: Callable[[torch.Tensor], torch.Tensor]
+    ) -> torch.Tensor:
+        """Logits of the embeddings ``(B, T, D)`` that ``change`` gives."""
+
+    def changed(self, by: Callable[[nn.Module], nn.Module]) -> WholeModel:
+        """What ``by`` makes of the model, which must stay as it is."""
 
 
 class LanguageObjective(Protocol):
@@ -125,5 +225,5 @@ class ItemTreatment(Protocol):
 class ItemProbe(Protocol):
     """A measurement of what a model makes of single items."""
 
-    def __call__(self, model: LanguageModel, items: Sequence[Item]) -> list[Measurement]:
+    def __call__(self, model: WholeModel, items: Sequence[Item]) -> list[Measurement]:
         """Measure every item."""

@@ -49,6 +49,12 @@ def test_two_pairs_of_runs_may_exclude_and_one_may_not() -> None:
     assert verdict(effect, 1.0, 0, smallest=0.1, units=1, fewest=FEWEST_RUNS) is OPEN
 
 
+def test_what_rests_on_a_refuted_assumption_tells_nothing() -> None:
+    for effect in (Estimate(0.0, -0.02, 0.02), Estimate(3.0, 2.9, 3.1)):
+        assert verdict(effect, 0.001, 1, 0.1, units=12) is not OPEN
+        assert verdict(effect, 0.001, 1, 0.1, units=12, refuted=True) is OPEN
+
+
 def test_without_an_interval_nothing_is_told() -> None:
     effect = Estimate(3.0, float("-inf"), float("inf"))
     for direction in (1, -1, 0):

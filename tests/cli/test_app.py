@@ -118,6 +118,23 @@ def test_run_then_report(command: Command, study: Path) -> None:
     assert "Tiny [bold]title[/bold]" in again.stdout
     assert "Cost: 1." in again.stdout
 
+    saved = command("plan", study, "--save", "plan.json", "--precision", "--json")
+    assert saved.returncode == 0, saved.stderr
+    planned = json.loads(saved.stdout)
+    (memory,) = planned["precision"]
+    assert memory["question"] == "memory"
+    assert memory["spread"].keys() == {"value", "source", "assumed"}
+    from_plan = command("run", "plan.json", "--json")
+    assert json.loads(from_plan.stdout) == document
+    assert document["plan_hash"] == planned["hash"]
+    for job in planned["jobs"]:
+        result = json.loads((command.home / "jobs" / job["key"] / "result.json").read_text())
+        assert result["plan"] == planned["hash"]
+    (command.folder / "plan.json").write_text('{"trainonce_plan": 1, "hash": "no"}')
+    refused = command("run", "plan.json")
+    assert refused.returncode == 2
+    assert "changed or damaged after it was saved" in refused.stderr.replace("\n", " ")
+
     reported = command("report", study, "--json")
     assert json.loads(reported.stdout) == document
     page = command("report", study)

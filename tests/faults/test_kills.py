@@ -24,6 +24,12 @@ MEMORY = Treated(
     version=1,
     settings={"doses": [0, 8], "passages": 2, "canaries": 2, "tokens": 16},
 )
+PACE = Treated(
+    question="pace",
+    method="acquisition",
+    version=1,
+    settings={"doses": [0, 90], "people": 2, "copies": 12, "every": 4},
+)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +45,7 @@ def training(corpus: Corpus) -> TrainSpec:
         model=DecoderSettings(width=8, layers=1, heads=2),
         train=TrainSettings(steps=30, batch=4, accumulate=2, on_nan=OnNan.REWIND, rewind_steps=8),
         seed=3,
-        treatments=(MEMORY,),
+        treatments=(MEMORY, PACE),
     )
 
 

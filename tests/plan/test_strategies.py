@@ -241,7 +241,7 @@ def test_a_larger_model_costs_more(tmp_path: Path, home: Path, documents_file: P
         (RATES, "multiplex", "multiplex is not: its unit is a run"),
         (LATE, "replicate", "fork is possible (0.40 run-equivalents beside the trunk); replicate"),
         (MEMORY, "fork", "fork is not: it acts from step 0, so that there is nothing to share"),
-        (LATE, "average", "average is not: no question can be asked for it yet"),
+        (LATE, "average", "average is not: its arms are no mixtures of parts"),
     ],
 )
 def test_an_impossible_wish_names_what_is_possible_and_why(

@@ -19,12 +19,14 @@ from trainonce.analysis.answers import (
     Curve,
     DoseAnswer,
     Group,
+    JobTime,
     OutcomeAnswer,
 )
 from trainonce.analysis.effects import Estimate
 from trainonce.analysis.verdicts import Verdict
 from trainonce.plan.plan import Job, Plan, PlannedQuestion, Role
 from trainonce.report.html import deciding, duration, listed, render, typeset
+from trainonce.report.sentences import time_sentence
 from trainonce.sites import Unit
 from trainonce.study.load import placebo
 from trainonce.study.schema import AA, Strategy
@@ -394,3 +396,20 @@ def test_one_seed_has_a_point_and_no_interval() -> None:
     assert means["error_y"]["visible"] is False
     assert "an effect of \N{MINUS SIGN}0.25 (no interval), paired over 1 seed" in page.text
     assert "7 seeds could tell an effect of 0.02" in page.text
+
+
+def test_a_promise_is_shown_beside_the_time_taken() -> None:
+    answers, plan = study()
+    assert "promised" not in Page(render(answers, plan)).text
+    job = plan.jobs[0].key
+    timed = dataclasses.replace(
+        answers,
+        promised_seconds=134.0,
+        times=(JobTime(job=job, promised=12.25, taken=13.5),),
+    )
+    text = Page(render(timed, plan)).text
+    assert "(promised: 2 min 14 s)" in text
+    assert "12.2 s" in text
+    assert "13.5 s" in text
+    assert time_sentence(timed) == "Promised 134 s, took 149 s."
+    assert time_sentence(answers) == "Took 149 s."

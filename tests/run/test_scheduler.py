@@ -59,7 +59,9 @@ def finished(study_file: Path, tmp_path_factory: pytest.TempPathFactory) -> trai
 
 
 def without_times(answers: dict[str, Any]) -> str:
-    return json.dumps({k: v for k, v in answers.items() if k != "seconds"}, sort_keys=True)
+    return json.dumps(
+        {k: v for k, v in answers.items() if k not in ("seconds", "times")}, sort_keys=True
+    )
 
 
 def test_a_run_ends_with_answers_and_nothing_else(finished: trainonce.Study) -> None:
@@ -117,6 +119,10 @@ def test_runs_that_are_stacked_give_the_same_answers(
     assert runs[0].reason.endswith("stacked with 3 more, which pays here")
     told: list[Event] = []
     again.run(report=told.append)
+    answers = again.answers
+    assert answers.promised_seconds is not None
+    assert answers.promised_seconds > 0
+    assert [time.job for time in answers.times] == [job.key for job in again.plan().jobs]
     trained = {
         event.job.key for event in told if event.job.kind == "train" and event.kind == "done"
     }

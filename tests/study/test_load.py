@@ -381,3 +381,11 @@ def test_a_batch_that_processes_cannot_part_is_a_problem(tmp_path: Path) -> None
     (problem,) = error.value.problems
     assert problem.field == "recipe.processes"
     assert "parts the batch of 4 sequences evenly; with accumulate it makes 8" in problem.right
+
+
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").rglob("*.yaml"))
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
+def test_every_example_is_a_study(file: Path) -> None:
+    assert load(file).questions

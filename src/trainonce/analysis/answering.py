@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,14 +14,22 @@ from trainonce.analysis import ended
 from trainonce.analysis.answers import (
     Answer,
     Answers,
+    Check,
     Curve,
     DoseAnswer,
     Group,
+    JobTime,
     LeftOut,
     OutcomeAnswer,
+    StepAnswer,
 )
-from trainonce.analysis.effects import Estimate, Sample, effect, holm, mean, trend
-from trainonce.analysis.runs import compared, spread
+from trainonce.analysis.averages import average_checks
+from trainonce.analysis.detection import Detection, detection
+from trainonce.analysis.effects import Estimate, Floats, Sample, effect, holm, mean, trend
+from trainonce.analysis.emulated import true_tuning
+from trainonce.analysis.ladders import held_out, predicted
+from trainonce.analysis.pilots import item_spread
+from trainonce.analysis.runs import Arm, compared, spread
 from trainonce.analysis.verdicts import (
     FEWEST,
     FEWEST_RUNS,
@@ -30,14 +39,15 @@ from trainonce.analysis.verdicts import (
     verdict_of_stopped,
 )
 from trainonce.methods.registry import Outcome, probe_of
-from trainonce.plan.plan import Plan, PlannedQuestion, Role
+from trainonce.plan.plan import Plan, PlannedLadder, PlannedQuestion, Role
 from trainonce.plan.power import pairs_needed
+from trainonce.plan.sensitivity import items_needed
 from trainonce.run.cache import COLUMNS, JobCache
 from trainonce.run.fates import spent
-from trainonce.run.scheduler import spent_seconds
+from trainonce.run.scheduler import promised_seconds, spent_seconds
 from trainonce.stream.keys import generator
 from trainonce.study.questions import ItemQuestion, RunQuestion
-from trainonce.study.schema import AA
+from trainonce.study.schema import AA, Strategy
 from trainonce.tasks.specs import TrainSpec
 
 
@@ -47,10 +57,7 @@ def answer(plan: Plan) -> Answers:
     rows = _rows(plan, cache)
     saved = sum(job.run_equivalents - spent(job, cache) for job in plan.jobs)
     decided = {
-        planned.question.id: compared(ended.arms(plan, planned, cache), planned.question.outcome)
-        if planned.arms
-        else _outcome(rows[Role.ANSWER], planned, planned.question.outcome)
-        for planned in plan.questions
+        planned.question.id: _decided(plan, planned, rows, cache) for planned in plan.questions
     }
     asked = [planned.question.id for planned in plan.questions if planned.question.id != AA]
     corrected = dict(zip(asked, holm([decided[name].p for name in asked]), strict=True))
@@ -76,12 +83,15 @@ def answer(plan: Plan) -> Answers:
         hardware=_hardware(plan, cache),
         left_out=_left_out(plan, cache),
         seconds=spent_seconds(plan),
+        promised_seconds=promised_seconds(plan),
+        times=_times(plan, cache),
     )
 
 
 def _rows(plan: Plan, cache: JobCache) -> dict[Role, pl.DataFrame]:
     """The measurements by the role of the job that took them."""
-    found: dict[Role, list[pl.DataFrame]] = {Role.ANSWER: [], Role.HELDOUT: [], Role.CHECK: []}
+    measuring = (Role.ANSWER, Role.DURING, Role.HELDOUT, Role.CHECK)
+    found: dict[Role, list[pl.DataFrame]] = {role: [] for role in measuring}
     for job in plan.jobs:
         if job.role in found and job.kind == "measure" and cache.done(job.key):
             found[job.role].append(cache.rows(job.key))
@@ -98,13 +108,17 @@ def _answer(
     cache: JobCache,
 ) -> Answer:
     question, own = planned.question, decided[planned.question.id]
+    checks = _checks(planned, own, cache)
     found = verdict(
         Estimate(own.estimate, own.low, own.high),
         adjusted[question.id],
         question.direction,
         question.smallest,
-        units=min(own.doses[0].units, own.doses[-1].units),
+        units=own.doses[-1].units
+        if planned.ladder
+        else min(own.doses[0].units, own.doses[-1].units),
         fewest=FEWEST_RUNS if planned.arms else FEWEST,
+        refuted=any(check.held is False for check in checks),
     )
     last = own.doses[-1]
     if last.stopped_after is not None:
@@ -127,16 +141,19 @@ def _answer(
         "strategy": planned.strategy.value,
         "run_equivalents": cost,
         "assumptions": planned.assumptions,
+        "checks": checks,
     }
     if isinstance(question, RunQuestion):
         planned_costs = {job.key: job.run_equivalents for job in plan.jobs}
         common["saved"] = _part(plan, question.id, planned_costs) - cost
-        common["ended"] = ended.sentences(planned, ended.arms(plan, planned, cache), cache)
+        if not planned.ladder:
+            common["ended"] = ended.sentences(planned, _arms(plan, planned, cache), cache)
         return _about_runs(plan, question, common)
-    return _about_items(planned, question, rows, common)
+    return _about_items(plan, planned, question, rows, common)
 
 
 def _about_items(
+    plan: Plan,
     planned: PlannedQuestion,
     question: ItemQuestion,
     rows: dict[Role, pl.DataFrame],
@@ -145,26 +162,96 @@ def _about_items(
     decided = question.outcome
     others = [o for o in probe_of(question.method).outcomes if o.name != decided.name]
     on_plain = rows[Role.CHECK].filter(pl.col("question") == question.id)
+    needed = None
+    if common["verdict"] is Verdict.CANNOT_TELL:
+        own = pl.col("question") == question.id
+        measured = rows[Role.ANSWER].filter(own & (pl.col("outcome") == decided.name))
+        observed = item_spread(measured)
+        needed = items_needed(planned, observed, _questions(plan)) if observed else None
     return Answer(
         **common,
         paper=question.method.paper,
-        others=tuple(_outcome(rows[Role.ANSWER], planned, other) for other in others),
+        dose=question.method.dose,
+        others=tuple(_measured(rows, planned, other) for other in others),
         kinds=_groups(rows[Role.ANSWER], planned, "kind"),
         seeds=_groups(rows[Role.ANSWER], planned, "seed"),
         plain=_outcome(rows[Role.CHECK], planned, decided) if len(on_plain) else None,
+        units_needed=needed,
+        detections=_detections(rows[Role.ANSWER], question),
+    )
+
+
+def _detections(rows: pl.DataFrame, question: ItemQuestion) -> tuple[Detection, ...]:
+    """How well each outcome that is a score of membership tells members."""
+    own = rows.filter(pl.col("question") == question.id)
+    return tuple(
+        detection(one.name, _sample(own.filter(pl.col("outcome") == one.name), one), one.direction)
+        for one in probe_of(question.method).outcomes
+        if one.detects
     )
 
 
 def _about_runs(plan: Plan, question: RunQuestion, common: dict[str, Any]) -> Answer:
     needed = None
-    if common["verdict"] is Verdict.CANNOT_TELL:
+    if common["verdict"] is Verdict.CANNOT_TELL and common["strategy"] != Strategy.EXTRAPOLATE:
         observed = spread(common["decided"])
         assumed = question.outcome.spread if observed is None else observed
-        questions = sum(planned.question.id != AA for planned in plan.questions)
-        needed = pairs_needed(question.smallest, assumed, questions)
+        needed = pairs_needed(question.smallest, assumed, _questions(plan))
     return Answer(
-        **common, paper=None, others=(), kinds=(), seeds=(), plain=None, units_needed=needed
+        **common,
+        paper=None,
+        others=(),
+        kinds=(),
+        seeds=(),
+        plain=None,
+        units_needed=needed,
     )
+
+
+def _questions(plan: Plan) -> int:
+    """How many are corrected for."""
+    return sum(planned.question.id != AA for planned in plan.questions)
+
+
+def _decided(
+    plan: Plan, planned: PlannedQuestion, rows: dict[Role, pl.DataFrame], cache: JobCache
+) -> OutcomeAnswer:
+    """The outcome that decides: of items by dose, of arms by seed, or of an arm by its ladder."""
+    outcome = planned.question.outcome
+    if not planned.arms:
+        return _measured(rows, planned, outcome)
+    if planned.ladder:
+        base, arm = planned.arms
+        losses = _rung_losses(planned.ladder, outcome, cache)
+        return predicted(planned.ladder, losses, (base.label, arm.label), outcome)
+    return compared(_arms(plan, planned, cache), outcome)
+
+
+def _arms(plan: Plan, planned: PlannedQuestion, cache: JobCache) -> list[Arm]:
+    outcome = planned.question.outcome
+    return ended.arms(plan, planned, cache, lambda keys: _means(keys, outcome, cache))
+
+
+def _checks(planned: PlannedQuestion, decided: OutcomeAnswer, cache: JobCache) -> tuple[Check, ...]:
+    """What tested the strategy of a question about runs."""
+    outcome = planned.question.outcome
+    if planned.ladder:
+        return (held_out(planned.ladder, _rung_losses(planned.ladder, outcome, cache)),)
+    if planned.tuning:
+        first = planned.arms[0].measured[0]
+        base, real = _means([first, planned.tuning], outcome, cache)
+        return (true_tuning(decided, float(real - base)),)
+    return average_checks(planned, lambda keys: _means(keys, outcome, cache))
+
+
+def _rung_losses(ladder: PlannedLadder, outcome: Outcome, cache: JobCache) -> list[Floats]:
+    return [_means(point.measured, outcome, cache) for point in ladder.points]
+
+
+def _means(keys: Sequence[str], outcome: Outcome, cache: JobCache) -> Floats:
+    """The mean over blocks that each of the jobs measured, ``(jobs,)``."""
+    frames = [cache.rows(key).filter(pl.col("outcome") == outcome.name) for key in keys]
+    return np.array([float(frame["value"].to_numpy().mean()) for frame in frames])
 
 
 def _part(plan: Plan, question: str, costs: Mapping[str, float]) -> float:
@@ -177,36 +264,66 @@ def _part(plan: Plan, question: str, costs: Mapping[str, float]) -> float:
     return total
 
 
-def _outcome(rows: pl.DataFrame, planned: PlannedQuestion, outcome: Outcome) -> OutcomeAnswer:
-    own = rows.filter(
-        (pl.col("question") == planned.question.id) & (pl.col("outcome") == outcome.name)
+def _measured(
+    rows: dict[Role, pl.DataFrame], planned: PlannedQuestion, outcome: Outcome
+) -> OutcomeAnswer:
+    """An outcome at the end of the runs, with what it was before where that was measured."""
+    found = _outcome(rows[Role.ANSWER], planned, outcome)
+    if not planned.during:
+        return found
+    own = pl.concat([_own(rows[role], planned, outcome) for role in (Role.DURING, Role.ANSWER)])
+    steps = own["step"].unique().sort().to_list()
+    samples = [_sample(own.filter(pl.col("step") == step), outcome) for step in steps]
+    over_steps = map(_step_answer, steps, map(_doses, samples))
+    return replace(found, over_steps=tuple(over_steps))
+
+
+def _step_answer(step: int, doses: tuple[DoseAnswer, ...]) -> StepAnswer:
+    top = doses[-1]
+    return StepAnswer(
+        step=step, estimate=top.effect, low=top.effect_low, high=top.effect_high, doses=doses
     )
-    sample = _sample(own, outcome)
-    name = planned.question.id
-    doses = sorted({int(dose) for dose in sample.doses})
-    means = {dose: mean(sample.of(dose)) for dose in doses}
-    effects = {dose: effect(sample.of(dose), sample.of(0)) for dose in doses}
-    top = effects[doses[-1]]
+
+
+def _outcome(rows: pl.DataFrame, planned: PlannedQuestion, outcome: Outcome) -> OutcomeAnswer:
+    sample = _sample(_own(rows, planned, outcome), outcome)
+    doses, name = _doses(sample), planned.question.id
+    top = doses[-1]
     return OutcomeAnswer(
         outcome=outcome.name,
         says=outcome.says,
-        estimate=top.value,
-        low=top.low,
-        high=top.high,
+        estimate=top.effect,
+        low=top.effect_low,
+        high=top.effect_high,
         p=trend(sample, generator(0, name, f"permutation {outcome.name}")),
-        doses=tuple(
-            DoseAnswer(
-                dose=dose,
-                mean=means[dose].value,
-                low=means[dose].low,
-                high=means[dose].high,
-                units=int((sample.doses == dose).sum()),
-                effect=effects[dose].value if dose else 0.0,
-                effect_low=effects[dose].low if dose else 0.0,
-                effect_high=effects[dose].high if dose else 0.0,
-            )
-            for dose in doses
-        ),
+        doses=doses,
+    )
+
+
+def _own(rows: pl.DataFrame, planned: PlannedQuestion, outcome: Outcome) -> pl.DataFrame:
+    return rows.filter(
+        (pl.col("question") == planned.question.id) & (pl.col("outcome") == outcome.name)
+    )
+
+
+def _doses(sample: Sample) -> tuple[DoseAnswer, ...]:
+    """Each dose with its mean, and its effect against dose 0."""
+    doses = sorted({int(dose) for dose in sample.doses})
+    means = {dose: mean(sample.of(dose)) for dose in doses}
+    effects = {dose: effect(sample.of(dose), sample.of(0)) for dose in doses if dose}
+    nothing = Estimate(0.0, 0.0, 0.0)
+    return tuple(
+        DoseAnswer(
+            dose=dose,
+            mean=means[dose].value,
+            low=means[dose].low,
+            high=means[dose].high,
+            units=int((sample.doses == dose).sum()),
+            effect=effects.get(dose, nothing).value,
+            effect_low=effects.get(dose, nothing).low,
+            effect_high=effects.get(dose, nothing).high,
+        )
+        for dose in doses
     )
 
 
@@ -225,8 +342,8 @@ def _sample(rows: pl.DataFrame, outcome: Outcome) -> Sample:
 
 def _groups(rows: pl.DataFrame, planned: PlannedQuestion, column: str) -> tuple[Group, ...]:
     """The top dose against dose 0 within each seed or kind; none where there is but one."""
-    outcome, name = planned.question.outcome, planned.question.id
-    own = rows.filter((pl.col("question") == name) & (pl.col("outcome") == outcome.name))
+    outcome = planned.question.outcome
+    own = _own(rows, planned, outcome)
     values: Sequence[Any] = own[column].unique().sort().to_list()
     if len(values) < 2:
         return ()
@@ -301,6 +418,18 @@ def _left_out(plan: Plan, cache: JobCache) -> tuple[LeftOut, ...]:
             continue
         if steps := cache.result(job.key).get("left_out"):
             found.append(LeftOut(job=job.key, seed=job.seed, steps=tuple(steps)))
+    return tuple(found)
+
+
+def _times(plan: Plan, cache: JobCache) -> tuple[JobTime, ...]:
+    found = []
+    for job in plan.jobs:
+        if not cache.done(job.key):
+            continue
+        facts = cache.result(job.key)
+        promised, taken = facts.get("promised_seconds"), facts.get("seconds")
+        if promised is not None and taken is not None:
+            found.append(JobTime(job=job.key, promised=float(promised), taken=float(taken)))
     return tuple(found)
 
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import polars as pl
 
+from trainonce.analysis.detection import Detection
 from trainonce.analysis.effects import Estimate
 from trainonce.analysis.verdicts import Verdict
+from trainonce.methods.registry import COPIES
 from trainonce.sites import Unit
 
 
@@ -62,6 +64,23 @@ class Group:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StepAnswer:
+    """An outcome after some steps of the run.
+
+    Attributes:
+        step: steps done.
+        estimate: the highest dose minus dose 0; ``low`` and ``high`` are its 95 % interval.
+        doses: one entry a dose, ascending.
+    """
+
+    step: int
+    estimate: float
+    low: float
+    high: float
+    doses: tuple[DoseAnswer, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class OutcomeAnswer:
     """What one outcome of a question says.
 
@@ -73,6 +92,8 @@ class OutcomeAnswer:
         p: of no trend over doses, by dealing the doses again; or of no difference between the last
             arm and the base run.
         doses: one entry a dose, ascending; or one an arm, after the base run.
+        over_steps: the same at each step where items were measured, the end of the run last; empty
+            where they were measured at the end alone.
     """
 
     outcome: str
@@ -82,6 +103,7 @@ class OutcomeAnswer:
     high: float
     p: float
     doses: tuple[DoseAnswer, ...]
+    over_steps: tuple[StepAnswer, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,10 +149,13 @@ class Answer:
         seeds: the estimate within each seed, where there are several.
         plain: the same items and doses on the plain run, which saw none of them.
         assumptions: what the answer rests on.
-        units_needed: for a question about runs that could not be told, the seeds that could tell
-            an effect of the smallest size of interest, by the spread that was observed, or assumed
-            where there is one seed.
+        units_needed: for a question that could not be told, the items in all, or the seeds, that
+            could tell an effect of the smallest size of interest, by the spread that was observed;
+            for seeds by the assumed one where there is one seed.
         checks: what tested its assumptions.
+        detections: how well each score of the probe tells items that were inserted from those of
+            dose 0, where its outcomes are such scores.
+        dose: what doses count, for a question about items.
         ended: of each arm that was stopped or diverged: when, why, and with what chance of a
             wrong stop.
         saved: its share of what was not trained because of that, in run-equivalents.
@@ -156,6 +181,8 @@ class Answer:
     assumptions: tuple[str, ...]
     units_needed: int | None = None
     checks: tuple[Check, ...] = ()
+    detections: tuple[Detection, ...] = ()
+    dose: str = COPIES
     ended: tuple[str, ...] = ()
     saved: float = 0.0
 
@@ -175,6 +202,7 @@ class Answer:
             "outcome": decided["outcome"],
             "outcome_says": decided["says"],
             "doses": decided["doses"],
+            "over_steps": decided["over_steps"],
             **{k: v for k, v in document.items() if k not in ("verdict", "unit")},
         }
         finite: dict[str, Any] = _finite(found)
@@ -210,6 +238,15 @@ class LeftOut:
 
 
 @dataclass(frozen=True, kw_only=True)
+class JobTime:
+    """What a job was to take and took, in seconds, when it was run for whichever study."""
+
+    job: str
+    promised: float
+    taken: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Answers:
     """The answers of a study.
 
@@ -232,6 +269,8 @@ class Answers:
         hardware: where the jobs ran.
         left_out: for each training run that left updates out because of ``on_nan``, which steps.
         seconds: wall-clock seconds that carrying out the plan took, over all starts.
+        promised_seconds: what the plan promised before; None where it could not.
+        times: of each job that a promise was made for, in the plan's order.
     """
 
     study: str
@@ -250,6 +289,8 @@ class Answers:
     hardware: tuple[str, ...]
     left_out: tuple[LeftOut, ...] = ()
     seconds: float
+    promised_seconds: float | None = None
+    times: tuple[JobTime, ...] = ()
     saved_run_equivalents: float = 0.0
 
     def to_json(self) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -11,14 +11,22 @@ from trainonce.analysis.runs import Arm
 from trainonce.plan.plan import Plan, PlannedArm, PlannedQuestion, PlannedRung
 from trainonce.run.cache import JobCache
 
+Levels = Callable[[Sequence[str]], Floats]
 
-def arms(plan: Plan, planned: PlannedQuestion, cache: JobCache) -> list[Arm]:
+
+def arms(plan: Plan, planned: PlannedQuestion, cache: JobCache, levels: Levels) -> list[Arm]:
     """The base run and the arms of a question about runs, each as far as it came.
 
     One that was stopped is measured where it stopped, and compared with the base run there. One
     that was stopped and was trained to its end nevertheless, by another study, is measured there.
+
+    Args:
+        plan: what was planned.
+        planned: the question.
+        cache: what became of it.
+        levels: the outcome that each of some jobs measured, ``(jobs,)``.
     """
-    return [_arm(plan, planned, number, cache) for number in range(len(planned.arms))]
+    return [_arm(plan, planned, number, cache, levels) for number in range(len(planned.arms))]
 
 
 def sentences(planned: PlannedQuestion, found: Sequence[Arm], cache: JobCache) -> tuple[str, ...]:
@@ -38,24 +46,22 @@ def sentences(planned: PlannedQuestion, found: Sequence[Arm], cache: JobCache) -
     return tuple(said)
 
 
-def _arm(plan: Plan, planned: PlannedQuestion, number: int, cache: JobCache) -> Arm:
+def _arm(plan: Plan, planned: PlannedQuestion, number: int, cache: JobCache, levels: Levels) -> Arm:
     arm = planned.arms[number]
     if all(map(cache.done, arm.measured)):
-        return Arm(arm.label, _values(planned, arm.measured, cache))
+        return Arm(arm.label, levels(arm.measured))
     for rung in planned.rungs:
         if cache.decision(rung.decision)["stopped"].get(str(number - 1)) == rung.step:
-            return _stopped(planned, arm, number, rung, cache)
+            steps = cache.decision(rung.decision)["steps"]
+            return _stopped(arm, number, rung, steps, levels)
     return _diverged(plan, arm, cache)
 
 
-def _stopped(
-    planned: PlannedQuestion, arm: PlannedArm, number: int, rung: PlannedRung, cache: JobCache
-) -> Arm:
-    steps = cache.decision(rung.decision)["steps"]
+def _stopped(arm: PlannedArm, number: int, rung: PlannedRung, steps: int, levels: Levels) -> Arm:
     return Arm(
         f"{arm.label} (stopped after step {rung.step} of {steps})",
-        _values(planned, rung.measured[number], cache),
-        against=_values(planned, rung.measured[0], cache),
+        levels(rung.measured[number]),
+        against=levels(rung.measured[0]),
         stopped_after=rung.step,
     )
 
@@ -70,13 +76,4 @@ def _diverged(plan: Plan, arm: PlannedArm, cache: JobCache) -> Arm:
         np.full(len(runs), np.nan),
         diverged_at=first,
         diverged=len(found),
-    )
-
-
-def _values(planned: PlannedQuestion, keys: Sequence[str], cache: JobCache) -> Floats:
-    """The outcome of each run, by the mean of its held-out blocks: ``(seeds,)``."""
-    name = planned.question.outcome.name
-    frames = [cache.rows(key) for key in keys]
-    return np.array(
-        [float(f.filter(f["outcome"] == name)["value"].to_numpy().mean()) for f in frames]
     )

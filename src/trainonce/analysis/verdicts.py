@@ -30,13 +30,15 @@ def verdict(
     smallest: float,
     units: int,
     fewest: int = FEWEST,
+    *,
+    refuted: bool = False,
 ) -> Verdict:
     """The verdict on an effect that is expected in ``direction``.
 
     No, when the interval excludes every effect that would be of interest, and at least ``fewest``
     units (10 items at each of the two doses, 2 pairs of runs) say so. Otherwise yes, when the
     corrected p-value is under 5 % and the interval lies wholly on the expected side of 0. Otherwise
-    the data cannot tell.
+    the data cannot tell. Nor can they where what the effect rests on was tested and did not hold.
 
     Args:
         effect: the highest dose against dose 0; the last arm against the base run.
@@ -46,7 +48,10 @@ def verdict(
         smallest: the smallest effect of interest, above 0.
         units: at the highest dose or at dose 0, whichever are fewer; pairs of runs.
         fewest: units that may exclude an effect.
+        refuted: whether a check of what the effect rests on failed.
     """
+    if refuted:
+        return Verdict.CANNOT_TELL
     ways = [direction] if direction else [1, -1]
     if units >= fewest and all(_best(effect, way) < smallest for way in ways):
         return Verdict.NO

@@ -23,7 +23,9 @@ app = typer.Typer(
 
 app.add_typer(cache.app, name="cache")
 
-StudyFile = Annotated[Path, typer.Argument(help="The study file.", show_default=False)]
+StudyFile = Annotated[
+    Path, typer.Argument(help="The study file, or a saved plan.", show_default=False)
+]
 AsJson = Annotated[
     bool, typer.Option("--json", help="One JSON document on standard output, nothing else there.")
 ]
@@ -70,6 +72,19 @@ def plan(
     svg: Annotated[
         Path | None, typer.Option("--svg", help="Write the drawing to this SVG file.")
     ] = None,
+    precision: Annotated[
+        bool,
+        typer.Option(
+            "--precision",
+            help="Say what more items, seeds or steps would tell, and the cheapest that is enough.",
+        ),
+    ] = False,
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            "--save", metavar="FILE", help="Write the plan to this JSON file, to be run as it is."
+        ),
+    ] = None,
 ) -> None:
     """Say what a study will take, before it takes it. Trains nothing.
 
@@ -82,19 +97,31 @@ def plan(
     from trainonce.plan.cost import predict
     from trainonce.report.graph import graph_tree
     from trainonce.report.picture import plan_svg
+    from trainonce.report.precision import precision_view
     from trainonce.report.terminal import plan_view
     from trainonce.run.cache import JobCache
 
     with exit_codes():
-        loaded = Study.load(study)
+        loaded = Study.open(study)
         with data_progress(errors()) as progress:
             planned = loaded.plan(progress)
         if svg is not None:
             svg.write_text(plan_svg(planned), encoding="utf-8")
             errors().print(f"wrote {svg}", markup=False, soft_wrap=True)
+        if save is not None:
+            planned.save(save)
+            errors().print(
+                f"wrote {save}; next: trainonce run {save}", markup=False, soft_wrap=True
+            )
         prediction = predict(planned)
         if as_json:
-            show_json({**planned.to_json(), "machine": prediction.to_json()})
+            document = {**planned.to_json(), "machine": prediction.to_json()}
+            if precision:
+                document["precision"] = [one.to_json() for one in loaded.precision()]
+            show_json(document)
+            return
+        if precision:
+            show(precision_view(planned, loaded.precision()))
             return
         cache = JobCache(planned.home)
         done = {job.key for job in planned.jobs if cache.done(job.key)}
@@ -136,7 +163,7 @@ def run(
     from trainonce.report.terminal import answers_view
 
     with exit_codes():
-        loaded = Study.load(study)
+        loaded = Study.open(study)
         with data_progress(errors()) as progress:
             planned = loaded.plan(progress)
         # Ray prints what goes wrong in a cluster to standard output, which is for the answers.
@@ -168,7 +195,7 @@ def report(
     from trainonce.report.html import render
 
     with exit_codes():
-        loaded = Study.load(study)
+        loaded = Study.open(study)
         with data_progress(errors()) as progress:
             planned = loaded.plan(progress)
         if loaded.missing:

@@ -41,6 +41,7 @@ def errors() -> Console:
 def exit_codes() -> Iterator[None]:
     """Turn what can go wrong into a message and the exit code that belongs to it."""
     # these bring torch, and `status` does without
+    from trainonce.plan.saved import PlanFileError
     from trainonce.run.executor import ExecutorError
     from trainonce.run.scheduler import JobFailedError
     from trainonce.run.tracking import TrackerError
@@ -65,7 +66,7 @@ def exit_codes() -> Iterator[None]:
         for problem in error.problems:
             errors().print(escape(str(problem)), soft_wrap=True, highlight=False)
         raise typer.Exit(WRONG) from None
-    except (TrackerError, CalibrationError, ExecutorError) as error:
+    except (TrackerError, CalibrationError, ExecutorError, PlanFileError) as error:
         errors().print(escape(str(error)), soft_wrap=True, highlight=False)
         raise typer.Exit(WRONG) from None
     except JobFailedError as error:

@@ -9,15 +9,21 @@ import pkgutil
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, GetCoreSchemaHandler, TypeAdapter
+from pydantic_core import core_schema
 
 from trainonce.sites import Family, Site
 
 ENTRY_POINTS = "trainonce.methods"
+LATER: Mapping[str, bool] = {"later": True}
+"""Metadata of a setting that came after a method's first release, with a default that does what was
+done before: where it says that, it is left out of a job's key, so that finished jobs are found."""
+COPIES = "copies of each item"
+"""What doses count, unless a method says otherwise."""
 
 _Class = TypeVar("_Class", bound=type)
 _registered: dict[str, Method] = {}
@@ -35,6 +41,8 @@ class Outcome:
         spread: standard deviation between units that plans assume before any data.
         low: its least possible value, or None.
         high: its greatest possible value, or None.
+        detects: whether it is a score to tell items that were inserted from those that were not; an
+            answer then says how well it does.
     """
 
     name: str
@@ -44,6 +52,7 @@ class Outcome:
     spread: float
     low: float | None = None
     high: float | None = None
+    detects: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +66,8 @@ class Method:
     version: int
     probe: str | None
     outcomes: tuple[Outcome, ...]
+    exclusive: tuple[str, ...] = ()
+    dose: str = COPIES
     family: Family | None = None
 
     @property
@@ -69,6 +80,23 @@ class Method:
         """Its settings: the fields of its data class."""
         return {field.name: field for field in dataclasses.fields(self.cls)}
 
+    @cached_property
+    def adapter(self) -> TypeAdapter[Any]:
+        """Reads its settings from plain data and writes them; made once, as that takes a while."""
+        return TypeAdapter(self.cls)
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, _source: Any, _handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        """In plain data a method is its name."""
+        return core_schema.no_info_plain_validator_function(
+            _named,
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                lambda known: known.name
+            ),
+        )
+
 
 def method(
     *,
@@ -77,6 +105,8 @@ def method(
     version: int = 1,
     probe: str | None = None,
     outcomes: tuple[Outcome, ...] = (),
+    exclusive: tuple[str, ...] = (),
+    dose: str = COPIES,
     name: str | None = None,
     family: Family | None = None,
 ) -> Callable[[_Class], _Class]:
@@ -88,6 +118,10 @@ def method(
         version: raised when its results change, so that cached jobs are not reused.
         probe: for an item treatment, the name of the probe that measures its items.
         outcomes: for a probe, what it measures.
+        exclusive: for an item treatment, settings that name its items. Two questions in which one
+            has the same content (for a path that of the file) never share a run: each would deal
+            its own doses to the same items.
+        dose: for an item treatment, what its doses count.
         name: as it stands in study files; the class name in snake case when left out.
         family: of an objective.
     """
@@ -108,6 +142,8 @@ def method(
             version=version,
             probe=probe,
             outcomes=outcomes,
+            exclusive=exclusive,
+            dose=dose,
             family=family,
         )
         return cls
@@ -133,6 +169,13 @@ def methods(site: Site | None = None) -> dict[str, Method]:
         for name, known in sorted(_registered.items())
         if site is None or known.site is site
     }
+
+
+def _named(value: Any) -> Method:
+    known = value if isinstance(value, Method) else methods().get(value)
+    if known is None:
+        raise ValueError(f"there is no method {value!r}")
+    return known
 
 
 def probe_of(treatment: Method) -> Method:

@@ -25,7 +25,7 @@ from trainonce.models.build import parameters, shape
 from trainonce.models.decoder import Decoder
 from trainonce.plan.plan import Job, Plan
 from trainonce.stream.corpus import Corpus
-from trainonce.tasks.specs import TrainSpec
+from trainonce.tasks.specs import AverageSpec, TrainSpec
 from trainonce.train.calibrate import Timing, Way, remembered
 from trainonce.train.rehearsal import REFERENCES, Shape, shape_of
 
@@ -33,7 +33,9 @@ BACKWARD = 2
 """Operations of a backward pass, in forward passes."""
 
 _PROCESS_BYTES = 400_000_000  # a Python process that has imported torch
-_ADAMW_BYTES = 16  # a parameter: itself, its gradient and two moments, in float32
+_WEIGHT_BYTES = 4  # a parameter, in float32
+ADAMW_BYTES = 16
+"""Of a parameter: itself, its gradient and two moments, in float32."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +80,11 @@ def predict(plan: Plan, workers: int | None = None) -> Prediction:
     one = step * train.steps * len(plan.seeds)  # a run-equivalent: the recipe at each seed
     timings = remembered(plan.home, torch.device(base.device))
     operations = one * sum(job.run_equivalents for job in plan.jobs)
-    memory = max(_memory(spec, vocabulary) for spec in _shapes(plan))
+    memory = max(
+        *(_memory(spec, vocabulary) for spec in _shapes(plan)),
+        *(_averaging_memory(spec, vocabulary) for spec in _averages(plan)),
+        0,
+    )
     size = workers or _workers(plan, memory)
     if not timings:
         return Prediction(operations=operations, seconds=None, jobs={}, memory=memory, workers=size)
@@ -106,6 +112,17 @@ def _memory(run: TrainSpec, vocabulary: int) -> int:
     with torch.device("meta"):
         model = shape(run.model, vocabulary)
     return training_memory(model, run.train.batch // run.train.accumulate, run.sequence)
+
+
+def _averages(plan: Plan) -> list[AverageSpec]:
+    return [job.spec for job in plan.jobs if isinstance(job.spec, AverageSpec)]
+
+
+def _averaging_memory(average: AverageSpec, vocabulary: int) -> int:
+    """All models of an average at once; its own weights, and the model that they are loaded to."""
+    with torch.device("meta"):
+        model = shape(average.trained.model, vocabulary)
+    return (len(average.models) + 2) * _WEIGHT_BYTES * parameters(model)
 
 
 def step_operations(model: nn.Module, batch: int, sequence: int) -> int:
@@ -140,7 +157,7 @@ def training_memory(model: nn.Module, batch: int, sequence: int) -> int:
     with saved_tensors_hooks(keep, lambda tensor: tensor):
         loss = _loss(model, batch, sequence)  # lives until all is counted, and with it the storages
     activations = sum(kept.values()) + loss.nbytes
-    return _ADAMW_BYTES * parameters(model) + activations
+    return ADAMW_BYTES * parameters(model) + activations
 
 
 def _loss(model: nn.Module, batch: int, sequence: int) -> Tensor:
@@ -236,10 +253,21 @@ def _workers(plan: Plan, memory: int) -> int:
 
 def free_memory() -> int | None:
     """Bytes of memory that programs may still take here; None where nobody says."""
+    return _told("MemAvailable")
+
+
+def whole_memory(device: torch.device) -> int | None:
+    """Bytes of memory that the machine, or its GPU, has; None where nobody says."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return _told("MemTotal")
+
+
+def _told(name: str) -> int | None:
     facts = Path("/proc/meminfo")
     if not facts.is_file():
         return None
     for line in facts.read_text().splitlines():
-        if line.startswith("MemAvailable:"):
+        if line.startswith(f"{name}:"):
             return int(line.split()[1]) * 1024
     return None

@@ -4,19 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from trainonce.methods.registry import methods, probe_of
 from trainonce.plan.plan import Gate, Job, Reason, Role
 from trainonce.plan.stacks import Known
-from trainonce.sites import Choice, Completion, Item
+from trainonce.sites import (
+    Choice,
+    Completion,
+    Contrast,
+    Item,
+    Prefixes,
+    Pursuit,
+    Text,
+    Unlearning,
+    Watermarked,
+)
 from trainonce.stream.corpus import Corpus
+from trainonce.stream.parts import Parts
 from trainonce.study.questions import ItemQuestion
 from trainonce.study.schema import AA, Strategy
 from trainonce.tasks.specs import (
     HELDOUT_PROBE,
+    AverageSpec,
     DecideSpec,
     MeasureSpec,
+    PartOf,
     StateSpec,
+    Steered,
     TrainSpec,
     Treated,
 )
@@ -53,6 +68,7 @@ class Line:
         label: what it differs in from the base run, for a run that does.
         weight: operations of one of its steps, in those of a step of the base run.
         ends: whether anybody needs its end, rather than states of it alone.
+        apart: whether it is there because its items cannot be in the trunk.
         rungs: ascending.
     """
 
@@ -65,12 +81,33 @@ class Line:
     label: str = ""
     weight: float = 1.0
     ends: bool = True
+    apart: bool = False
     rungs: tuple[Rung, ...] = ()
 
     def gates(self, step: int) -> tuple[Gate, ...]:
         """What has decided before ``step`` whether the run goes on to it."""
         before = [rung.gate for rung in self.rungs if rung.step < step and rung.gate]
         return tuple(before[-1:])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Averaged:
+    """An average of parameters that stands for an arm.
+
+    Attributes:
+        spec: what is averaged.
+        questions: ids of the questions that it serves.
+        name: what people call it, with its seed.
+        label: what the arm differs in from the base run.
+        weight: operations of a pass through its model, in those through the base run's.
+    """
+
+    strategy: ClassVar = Strategy.AVERAGE
+    spec: AverageSpec
+    questions: tuple[str, ...]
+    name: str
+    label: str
+    weight: float
 
 
 @dataclass(frozen=True)
@@ -93,11 +130,12 @@ class Prices:
 def training(
     line: Line,
     cuts: Mapping[int, tuple[str, ...]],
+    watched: Mapping[int, tuple[str, ...]],
     prices: Prices,
     known: Known,
     stacked_with: int = 0,
 ) -> list[Job]:
-    """The run of ``line``, and before it the states in which other runs leave it.
+    """The run of ``line``, and before it the states that others leave it in or that are measured.
 
     Each state goes on from the one before and the run from the last one, so that all together they
     cost what the run alone would.
@@ -105,24 +143,28 @@ def training(
     Args:
         line: the run.
         cuts: the questions whose runs leave it, by step.
+        watched: the questions that measure it, by step.
         prices: what steps cost.
         known: how a run was trained before, if it was.
         stacked_with: how many runs train as one with it.
     """
     spec, jobs = line.spec, list[Job]()
     done, parents = spec.begins, (spec.fork.state.key,) if spec.fork else ()
-    for step in sorted(cuts):
+    for step in sorted({*cuts, *watched}):
+        leaving, measuring = cuts.get(step, ()), watched.get(step, ())
         state = StateSpec(trained=spec, step=step)
         job = Job(
             spec=state,
             role=Role.STATE,
-            strategy=Strategy.FORK,
-            questions=line.questions if line.ends and line.role is Role.TRUNK else cuts[step],
+            strategy=Strategy.FORK if leaving else line.strategy,
+            questions=line.questions
+            if line.ends and line.role is Role.TRUNK
+            else tuple(dict.fromkeys((*leaving, *measuring))),
             parents=parents,
             run_equivalents=prices.training(step - done, line.weight),
             code=Reason.STATE,
             reason=f"state of the {line.name} after step {step} of {spec.train.steps}: "
-            f"{_cut(line, step, cuts[step])}",
+            f"{_used(line, step, leaving, measuring)}",
             label=line.label,
             gates=line.gates(step),
             may_diverge=line.role is Role.ARM,
@@ -130,7 +172,7 @@ def training(
         jobs.append(job)
         done, parents = step, (state.key,)
     if line.ends:
-        before = f"; goes on from step {done}" if cuts else ""
+        before = f"; goes on from step {done}" if jobs else ""
         together = f"; stacked with {stacked_with} more, which pays here" if stacked_with else ""
         if spec.compiled:
             together = "; compiled, which pays for a run as long"
@@ -153,42 +195,101 @@ def training(
     return jobs
 
 
-def _cut(line: Line, step: int, questions: Sequence[str]) -> str:
-    """Why a run is cut."""
-    if all(rung.step != step for rung in line.rungs):
-        return f"{', '.join(questions)} begin{'s' * (len(questions) == 1)} there"
-    ends = "it may be stopped there" if line.role is Role.ARM else "arms may be stopped there"
-    return f"{', '.join(questions)}: {ends}"
+def averaging(averaged: Averaged, prices: Prices) -> Job:
+    """The average of parameters: as many operations as a token a run that is read."""
+    spec = averaged.spec
+    return Job(
+        spec=spec,
+        role=Role.AVERAGE,
+        strategy=averaged.strategy,
+        questions=averaged.questions,
+        parents=tuple(run.key for run in spec.models),
+        run_equivalents=prices.reading(len(spec.models), averaged.weight),
+        code=Reason.AVERAGE,
+        reason=f"{averaged.name}: of the parameters of {len(spec.models)} experts",
+        label=averaged.label,
+    )
 
 
 def heldout(
-    line: Line,
+    line: Line | Averaged,
     corpus: Corpus,
     role: Role,
     questions: tuple[str, ...],
     prices: Prices,
+    part: PartOf | None = None,
     step: int | None = None,
 ) -> Job:
-    """The held-out loss of a run after ``step``, or at its end."""
-    probe = methods()[HELDOUT_PROBE]
-    blocks = min(probe.cls().blocks, len(corpus.blocks("heldout", line.spec.sequence)))
-    spec = heldout_spec(line.spec, step)
+    """The held-out loss of a run at its end or after ``step``, or of an average; or of a part."""
+    spec = heldout_spec(line.spec, part, step)
     return Job(
         spec=spec,
         role=role,
         strategy=line.strategy,
         questions=questions,
         parents=(spec.measured.key,),
-        run_equivalents=prices.reading(blocks * line.spec.sequence, line.weight),
+        run_equivalents=heldout_cost(line.weight, line.spec.trained.sequence, corpus, prices, part),
         code=_measured(role, questions),
-        reason=f"held-out loss, {line.name}" + (f", after step {step}" if step else ""),
+        reason=f"held-out loss{f' on {part.name!r}' if part else ''}, {line.name}"
+        + (f", after step {step}" if step else ""),
     )
 
 
-def heldout_spec(run: TrainSpec, step: int | None = None) -> MeasureSpec:
-    """What measures the held-out loss of a run after ``step``, or at its end."""
-    version = methods()[HELDOUT_PROBE].version
-    return MeasureSpec(trained=run, probe=HELDOUT_PROBE, version=version, step=step)
+def heldout_cost(
+    weight: float, sequence: int, corpus: Corpus, prices: Prices, part: PartOf | None = None
+) -> float:
+    """What measuring the held-out loss costs, with a pass that weighs ``weight`` base runs'."""
+    if part is None:
+        starts = corpus.blocks("heldout", sequence)
+    else:
+        starts = Parts(corpus, part.parts).heldout_blocks(part.name, sequence)
+    blocks = min(methods()[HELDOUT_PROBE].cls().blocks, len(starts))
+    return prices.reading(blocks * sequence, weight)
+
+
+def heldout_spec(
+    model: TrainSpec | AverageSpec, part: PartOf | None = None, step: int | None = None
+) -> MeasureSpec:
+    """What measures the held-out loss of a run at its end or after ``step``, or of an average."""
+    return MeasureSpec(
+        trained=model.trained,
+        probe=HELDOUT_PROBE,
+        version=methods()[HELDOUT_PROBE].version,
+        step=step,
+        part=part,
+        average=model if isinstance(model, AverageSpec) else None,
+    )
+
+
+def emulated(
+    large: Line,
+    tuned: Line,
+    untuned: Line,
+    corpus: Corpus,
+    prices: Prices,
+    part: PartOf | None = None,
+) -> Job:
+    """The held-out loss of ``large``, steered by what its change did to a small run."""
+    whole = replace(large, weight=large.weight + tuned.weight + untuned.weight)
+    plain = heldout(whole, corpus, Role.ANSWER, tuned.questions, prices, part)
+    spec = emulated_spec(large, tuned, untuned, part)
+    return replace(
+        plain,
+        spec=spec,
+        strategy=tuned.strategy,
+        parents=tuple(parent.key for parent in spec.parents),
+        code=Reason.EMULATED,
+        reason=f"held-out loss, {large.name}, steered by {tuned.name} less {untuned.name}",
+        label=f"emulated from {tuned.label}",
+    )
+
+
+def emulated_spec(
+    large: Line, tuned: Line, untuned: Line, part: PartOf | None = None
+) -> MeasureSpec:
+    """What measures the held-out loss of ``large`` as the small run's change steers it."""
+    steered = Steered(tuned=tuned.spec, untuned=untuned.spec)
+    return replace(heldout_spec(large.spec, part), steered=steered)
 
 
 def decision(spec: DecideSpec, question: str, labels: Sequence[str], says: str) -> Job:
@@ -214,20 +315,27 @@ def items(
     found: Sequence[Item],
     role: Role,
     prices: Prices,
+    step: int | None = None,
 ) -> Job:
-    """What a run made of the items of a question."""
+    """What a run made of the items of a question, at its end or after ``step`` steps."""
     probe = probe_of(question.method)
+    measured = line.spec if step is None else line.spec.after(step)
     return Job(
         spec=MeasureSpec(
-            trained=line.spec, probe=probe.name, version=probe.version, treated=treated
+            trained=measured.trained,
+            probe=probe.name,
+            version=probe.version,
+            treated=treated,
+            step=step,
         ),
         role=role,
         strategy=line.strategy,
         questions=(question.id,),
-        parents=(line.spec.key,),
+        parents=(measured.key,),
         run_equivalents=prices.reading(sum(map(_test_tokens, found))),
         code=_measured(role, (question.id,)),
-        reason=f"{probe.name} of {len(found)} items of {question.id!r}, {line.name}",
+        reason=f"{probe.name} of {len(found)} items of {question.id!r}, {line.name}"
+        + ("" if step is None else f", after step {step}"),
     )
 
 
@@ -243,8 +351,9 @@ def once(jobs: Iterable[Job], order: Sequence[str]) -> tuple[Job, ...]:
         code = Reason.SHARED if first.code is Reason.NEW else first.code
         ordered = tuple(name for name in order if name in serves)
         gates = (*first.gates, *job.gates) if first.gates and job.gates else ()
+        answers = job if first.role is Role.REAL else first  # a check of one answers another
         kept[job.key] = replace(
-            first,
+            answers,
             questions=ordered,
             code=code,
             gates=tuple(dict.fromkeys(gates)),
@@ -269,12 +378,33 @@ def in_order(jobs: Sequence[Job]) -> tuple[Job, ...]:
     return tuple(found.values())
 
 
+def _used(line: Line, step: int, cut: Sequence[str], measuring: Sequence[str]) -> str:
+    """What a state is there for."""
+    looking = [name for rung in line.rungs if rung.step == step for name in rung.questions]
+    leaving = [name for name in cut if name not in looking]
+    said = [
+        f"{', '.join(names)} {verb}{'s' * (len(names) == 1)} there"
+        for names, verb in ((leaving, "begin"), (measuring, "measure"))
+        if names
+    ]
+    if looking:
+        ends = "it may be stopped there" if line.role is Role.ARM else "arms may be stopped there"
+        said.append(f"{', '.join(looking)}: {ends}")
+    return "; ".join(said)
+
+
 def _reason(line: Line, known: Known) -> Reason:
     before = known(line.spec)
     if before is not None and before.key == line.spec.key:
         return Reason.REUSED
-    if line.role is Role.PLAIN:
+    if line.role in (Role.PLAIN, Role.REAL, Role.TUNING):
         return Reason.CHECK
+    if line.apart:
+        return Reason.CONFLICT
+    if line.strategy is Strategy.EXTRAPOLATE:
+        return Reason.LADDER
+    if line.strategy is Strategy.EMULATE:
+        return Reason.EMULATED
     if line.spec.fork:
         return Reason.FORK
     if line.spec.stack:
@@ -283,18 +413,37 @@ def _reason(line: Line, known: Known) -> Reason:
 
 
 def _measured(role: Role, questions: Sequence[str]) -> Reason:
-    if role is Role.CHECK:
+    if role in (Role.CHECK, Role.REAL, Role.TUNING):
         return Reason.CHECK
-    if role is Role.RUNG:
-        return Reason.RUNG
+    if role is Role.LOOK:
+        return Reason.LOOK
     return Reason.SHARED if len(set(questions) - {AA}) > 1 else Reason.NEW
 
 
 def _test_tokens(item: Item) -> int:
-    """Tokens that a probe of ``item`` reads."""
-    test = item.test
-    if isinstance(test, Completion):
-        return len(test.prompt) + len(test.target)
-    if isinstance(test, Choice):
-        return sum(len(test.prompt) + len(option) for option in test.options)
-    return sum(len(c.prompt) + len(c.target) for c in (*test.treated, *test.plain))
+    """Tokens that a model must read to measure ``item``."""
+    match item.test:
+        case Choice():
+            return _choice_tokens(item.test)
+        case Contrast(treated, plain):
+            return _read(*treated, *plain)
+        case Prefixes(completions):
+            return _read(*completions)
+        case Text(prompt, tokens):
+            return len(prompt) + len(tokens)
+        case Pursuit(probed, asked):
+            return _choice_tokens(probed) + _choice_tokens(asked)
+        case Unlearning(again, epochs):
+            return (4 + 3 * 3 * epochs) * _read(again)  # each model; three ways, a pass and back
+        case Watermarked(prompt, text):
+            return (3 + 9) * (len(prompt) + len(text))  # a pass and back, and one with each noise
+        case completion:
+            return _read(completion)
+
+
+def _read(*completions: Completion) -> int:
+    return sum(len(one.prompt) + len(one.target) for one in completions)
+
+
+def _choice_tokens(test: Choice) -> int:
+    return sum(len(test.prompt) + len(option) for option in test.options)

@@ -14,7 +14,13 @@ class Refused(StrEnum):
     UNIT = "unit"
     STARTS_AT_0 = "starts at step 0"
     STARTS_LATE = "starts late"
-    NOT_THERE = "not there"
+    NO_MIXTURES = "no mixtures"
+    NO_LADDER = "no ladder"
+    NO_SMALL = "no small model"
+    NOT_LARGER = "not larger"
+    NOT_SMALLER = "not smaller"
+    OTHER_CHANGE = "other change"
+    SCHEDULE = "schedule"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+import os
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from trainonce.plan.early.settle import Stopping
+from trainonce.stream.home import home as default_home
 from trainonce.study.questions import Question
 from trainonce.study.schema import AA, Strategy
 from trainonce.study.trackers import Tracker
@@ -25,11 +28,18 @@ class Role(StrEnum):
     PLAIN = "plain"
     ARM = "arm"
     OWN = "own"
+    EXPERT = "expert"
+    AVERAGE = "average"
+    REAL = "real"
+    RUNG = "rung"
+    SMALL = "small"
+    TUNING = "tuning"
     STATE = "state"
     ANSWER = "answer"
+    DURING = "during"
     CHECK = "check"
     HELDOUT = "heldout"
-    RUNG = "rung"
+    LOOK = "look"
     DECISION = "decision"
 
 
@@ -41,9 +51,13 @@ class Reason(StrEnum):
     FORK = "fork"
     STATE = "state"
     CHECK = "check"
+    LADDER = "ladder"
+    EMULATED = "emulated"
     STACKED = "stacked"
+    AVERAGE = "average"
     REUSED = "reused"
-    RUNG = "rung"
+    CONFLICT = "conflict"
+    LOOK = "look"
     DECISION = "decision"
 
 
@@ -97,7 +111,7 @@ class Job:
 
     @property
     def kind(self) -> str:
-        """``train``, ``state``, ``measure`` or ``decide``."""
+        """``train``, ``state``, ``average``, ``measure`` or ``decide``."""
         return self.spec.kind
 
     @property
@@ -118,7 +132,7 @@ class Job:
     @property
     def is_check(self) -> bool:
         """Whether it tests the sharing rather than answer a question."""
-        return self.role in (Role.PLAIN, Role.CHECK)
+        return self.role in (Role.PLAIN, Role.CHECK, Role.REAL, Role.TUNING)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,11 +141,81 @@ class PlannedArm:
 
     Attributes:
         label: what differs from the base run.
-        measured: the job that measures its run, a seed each, in the order of the plan's seeds.
+        measured: the job that measures its run, or what stands for it, a seed each, in the order of
+            the plan's seeds.
+        real: where averages of parameters answer, the jobs that measure the same mixture after it
+            was trained for real: an expert's own ones; empty for an average that is not checked.
     """
 
     label: str
     measured: tuple[str, ...]
+    real: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedPoint:
+    """A rung that a scaling law is fitted to.
+
+    Attributes:
+        label: its size, and its length where it is shorter.
+        parameters: of its model.
+        tokens: that it reads.
+        measured: the job that measures its run, a seed each.
+    """
+
+    label: str
+    parameters: int
+    tokens: int
+    measured: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedLadder:
+    """What an arm is predicted from.
+
+    Attributes:
+        parameters: of the arm's model.
+        tokens: that the arm would read.
+        points: the ladder, the base run first.
+    """
+
+    parameters: int
+    tokens: int
+    points: tuple[PlannedPoint, ...]
+
+    @property
+    def lengths(self) -> bool:
+        """Whether rungs have several lengths, so that the law has tokens too."""
+        return len({point.tokens for point in self.points}) > 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """How many items of a question are compared, and how much of its run they change.
+
+    Attributes:
+        treated: items at the highest dose, over all seeds.
+        control: items at dose 0.
+        strata: seeds and kinds of items within which doses were dealt.
+        share: of the tokens of its run that the question changes.
+        run_share: of them that all questions in that run change.
+    """
+
+    treated: int
+    control: int
+    strata: int
+    share: float
+    run_share: float
+
+    def times(self, by: Fraction) -> Sizes:
+        """``by`` times as many items in each stratum."""
+        treated, control = int(self.treated * by), int(self.control * by)
+        return replace(self, treated=treated, control=control)
+
+    def seeds(self, before: int, after: int) -> Sizes:
+        """The same items a seed, at another number of seeds."""
+        more = self.times(Fraction(after, before))
+        return replace(more, strata=self.strata * after // before)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,7 +245,13 @@ class PlannedQuestion:
             where there is no such effect, since a single pair of runs has no spread.
         units: items, over all seeds; or runs an arm.
         assumptions: what the answer rests on.
-        arms: for a question about runs, the base run and the arms; the last one decides.
+        arms: for a question about runs, the base run and the arms; the last one decides. An arm
+            that is predicted is not measured.
+        ladder: what the arm is predicted from, where it is.
+        tuning: the job that measures the last arm made for real, for the first seed, where the
+            arms are emulated.
+        sizes: for a question about items, what its precision is computed from.
+        during: steps after which its items are measured, before the end of the run.
         stopping: how losing arms are stopped, None where the study does not ask for it.
         rungs: where arms may be stopped, ascending; none where nothing is.
     """
@@ -172,8 +262,18 @@ class PlannedQuestion:
     units: int
     assumptions: tuple[str, ...]
     arms: tuple[PlannedArm, ...] = ()
+    sizes: Sizes | None = None
+    during: tuple[int, ...] = ()
+    ladder: PlannedLadder | None = None
+    tuning: str | None = None
     stopping: Stopping | None = None
     rungs: tuple[PlannedRung, ...] = ()
+
+    @property
+    def rests_on(self) -> list[Any]:
+        """What decides it beside its arms' measurements, as plain data; empty for most."""
+        ladder = [asdict(self.ladder)] if self.ladder else []
+        return [*ladder, *([self.tuning] if self.tuning else [])]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,6 +293,7 @@ class Plan:
         one_run_a_question: what the same questions cost when each trains its own run.
         checkpoints: when runs save their state; no result depends on it.
         tracking: what runs are tracked with; no result depends on it.
+        text: the study file's text; no result depends on it.
     """
 
     study: str
@@ -207,6 +308,28 @@ class Plan:
     one_run_a_question: float
     checkpoints: CheckpointSettings = field(default_factory=CheckpointSettings)
     tracking: tuple[Tracker, ...] = ()
+    text: str = ""
+
+    def save(self, file: str | os.PathLike[str]) -> None:
+        """Write it to a file, to be carried out later or elsewhere; see `trainonce.plan.saved`."""
+        from trainonce.plan.saved import save  # which is made of plans
+
+        save(self, Path(file))
+
+    @classmethod
+    def read(cls, file: str | os.PathLike[str], home: str | os.PathLike[str] | None = None) -> Plan:
+        """A plan that `save` wrote.
+
+        Args:
+            file: what was written.
+            home: where corpora and jobs are kept; as for `trainonce.lab.Study.load`.
+
+        Raises:
+            PlanFileError: when it was changed since, or cannot be carried out here.
+        """
+        from trainonce.plan.saved import read
+
+        return read(Path(file), Path(home) if home else default_home())
 
     @property
     def run_equivalents(self) -> float:
@@ -224,7 +347,8 @@ class Plan:
         asked = [
             (
                 *(q.question.id, q.question.outcome.name, q.question.direction),
-                *(q.question.smallest, *([arm.label, *arm.measured] for arm in q.arms)),
+                *(q.question.smallest, *([arm.label, *arm.measured, *arm.real] for arm in q.arms)),
+                *q.rests_on,
             )
             for q in self.questions
         ]
@@ -299,9 +423,11 @@ class Plan:
                     "strategy": planned.strategy.value,
                     "shares_with": list(self.shares_with(planned.question.id)),
                     "units": planned.units,
+                    "measured_after": list(planned.during),
                     "detectable_effect": planned.detectable_effect,
                     "smallest_effect": planned.question.smallest,
                     "assumptions": list(planned.assumptions),
+                    "ladder": asdict(planned.ladder) if planned.ladder else None,
                 }
                 for planned in self.questions
             ],

@@ -14,10 +14,25 @@ from trainonce.models.build import ModelError, parameters, shape
 from trainonce.models.decoder import DecoderSettings
 from trainonce.plan.choose import choose
 from trainonce.plan.compiled import compile_long
+from trainonce.plan.conflicts import kept_apart
+from trainonce.plan.cost import ADAMW_BYTES, whole_memory
 from trainonce.plan.early.settle import History, NoHistory
-from trainonce.plan.jobs import Line, Prices, heldout, in_order, items, once, training
-from trainonce.plan.lines import ArmNumbers, Design, Where, cuts, lines
+from trainonce.plan.extrapolate import rungs
+from trainonce.plan.jobs import (
+    Line,
+    Prices,
+    averaging,
+    emulated,
+    heldout_cost,
+    in_order,
+    items,
+    once,
+    training,
+)
+from trainonce.plan.lines import ArmNumbers, Design, Where, averages, cuts, lines, watched
+from trainonce.plan.measured import heldout_losses
 from trainonce.plan.multiplex import pack
+from trainonce.plan.parts import find_parts, mixture_of
 from trainonce.plan.plan import Job, Plan, Role
 from trainonce.plan.precision import planned
 from trainonce.plan.rungs import Early, decided, early, measured, with_rungs
@@ -25,15 +40,16 @@ from trainonce.plan.stacks import Known, arrange
 from trainonce.stream import smollm2
 from trainonce.stream.corpora import CorpusError
 from trainonce.stream.corpus import Corpus, Progress, prepare
+from trainonce.stream.parts import Parts
 from trainonce.stream.tokenizers import TokenizerError
 from trainonce.study.load import StudyDefinition, placebo
 from trainonce.study.problems import StudyError
 from trainonce.study.questions import ItemQuestion, RunQuestion
 from trainonce.study.recipe import Recipe
-from trainonce.study.schema import AA, Strategy
+from trainonce.study.schema import AA, FEWEST_RUNGS, Strategy
 from trainonce.tasks.specs import TrainSpec, Treated, content_hash
 from trainonce.train.precision import resolve
-from trainonce.train.settings import TrainSettings
+from trainonce.train.settings import Parallel, TrainSettings
 
 _ONE_THREAD_PARAMETERS = 5_000_000
 
@@ -61,12 +77,13 @@ def plan(
     recipe = study.recipe
     chosen = choose(study)
     corpus = _corpus(study, home, progress)
-    spec = _train_spec(study, corpus, recipe.seeds[0], home)
+    parts = find_parts(study, corpus)
+    spec = _train_spec(study, corpus, parts, recipe.seeds[0], home)
     plain = {seed: replace(spec, seed=seed) for seed in recipe.seeds}
-    design = _design(study, corpus, home, plain, chosen)
+    design = _design(study, corpus, parts, home, plain, chosen)
     alone = lines(design)
     stops = early(design, alone, history or NoHistory(), known)
-    drawn = _as_trained(with_rungs(alone, stops), corpus, home, known)
+    drawn = _as_trained(design, with_rungs(alone, stops), corpus, home, known)
     prices = Prices(recipe.steps, recipe.tokens, len(recipe.seeds))
     jobs = _jobs(design, corpus, drawn, prices, known, stops)
     return Plan(
@@ -81,7 +98,8 @@ def plan(
         allow_changed=recipe.allow_changed,
         checkpoints=recipe.checkpoints,
         tracking=study.tracking,
-        one_run_a_question=_one_run_a_question(design, corpus, drawn, jobs, prices),
+        text=study.document.text,
+        one_run_a_question=_one_run_a_question(design, corpus, jobs, prices),
     )
 
 
@@ -92,6 +110,7 @@ def _asked(study: StudyDefinition) -> tuple[ItemQuestion | RunQuestion, ...]:
 def _design(
     study: StudyDefinition,
     corpus: Corpus,
+    parts: Parts | None,
     home: Path,
     plain: Mapping[int, TrainSpec],
     chosen: Mapping[str, Strategy],
@@ -103,9 +122,30 @@ def _design(
     apart = {name for name, how in chosen.items() if how is not Strategy.MULTIPLEX}
     together = [pair for name, pair in pairs.items() if name not in apart]
     streams = {seed: run.stream(corpus) for seed, run in plain.items()}
+    about_runs = [question for question in study.questions if isinstance(question, RunQuestion)]
+    whole = {name for name, how in chosen.items() if how is Strategy.REPLICATE}
+
+    for steps in {
+        arm.recipe.steps
+        for q in about_runs
+        for arm in q.arms
+        if q.id in whole and arm.recipe.steps > study.recipe.steps
+    }:
+        for run in plain.values():  # a longer run lays insertions out anew: they must fit there
+            long = replace(run, train=replace(run.train, steps=steps))
+            pack(study, long.stream(corpus), together)
+
+    def numbers(question: RunQuestion, recipes: Sequence[Recipe]) -> tuple[ArmNumbers, ...]:
+        return _numbers(study, question, recipes, corpus, parts, home)
+
+    arms = {question.id: numbers(question, _recipes(question)) for question in about_runs}
+    for question in about_runs:
+        if chosen[question.id] is not Strategy.EXTRAPOLATE:
+            _refuse_large_arms(study, question, arms[question.id])
     return Design(
         study=study,
         chosen=chosen,
+        apart=kept_apart(study, chosen),
         treated=treated,
         plain=plain,
         trunks={seed: pack(study, stream, together) for seed, stream in streams.items()},
@@ -115,45 +155,107 @@ def _design(
             if name in apart
             for seed, stream in streams.items()
         },
-        arms={
-            question.id: _arms(study, question, corpus, home)
-            for question in study.questions
-            if isinstance(question, RunQuestion)
+        arms=arms,
+        ladders={
+            question.id: _ladder(
+                study,
+                question,
+                numbers(question, [r.recipe for r in rungs(question, study.recipe)]),
+                arms[question.id][0],
+            )
+            for question in about_runs
+            if chosen[question.id] is Strategy.EXTRAPOLATE
         },
+        smalls={
+            question.id: numbers(question, [question.small.recipe])[0]
+            for question in about_runs
+            if chosen[question.id] is Strategy.EMULATE and question.small
+        },
+        parts=parts,
     )
 
 
-def _arms(
-    study: StudyDefinition, question: RunQuestion, corpus: Corpus, home: Path
+def _ladder(
+    study: StudyDefinition,
+    question: RunQuestion,
+    rungs: tuple[ArmNumbers, ...],
+    arm: ArmNumbers,
+) -> tuple[ArmNumbers, ...]:
+    """The rungs, whose sizes with the data's own vocabulary a law can be fitted to."""
+    sizes = {rung.parameters for rung in rungs}
+    shown = ", ".join(f"{size:,}" for size in sorted(sizes))
+    below = sum(size < arm.parameters for size in sizes - {rungs[0].parameters})
+    if below < FEWEST_RUNGS:
+        right = (
+            f"{FEWEST_RUNGS} rungs at least with different numbers of parameters, the base run's "
+            f"aside, and fewer than the arm's {arm.parameters:,}"
+        )
+        raise StudyError([study.problem_at(question.id, ("ladder",), shown, right)])
+    return rungs
+
+
+def _recipes(question: RunQuestion) -> list[Recipe]:
+    return [arm.recipe for arm in question.arms]
+
+
+def _numbers(
+    study: StudyDefinition,
+    question: RunQuestion,
+    recipes: Sequence[Recipe],
+    corpus: Corpus,
+    parts: Parts | None,
+    home: Path,
 ) -> tuple[ArmNumbers, ...]:
     base = _model(study, study.recipe, home)
     size, base_files = _size(study.recipe, base, corpus), _model_files(base)
-    arms = []
-    for arm in question.arms:
-        model, files, weight = base, base_files, 1.0
-        if arm.recipe.model != study.recipe.model:
+    found = []
+    for recipe in recipes:
+        model, files, own = base, base_files, size
+        if recipe.model != study.recipe.model:
             try:
-                model = _model(study, arm.recipe, home)
-                files, weight = _model_files(model), _size(arm.recipe, model, corpus) / size
+                model = _model(study, recipe, home)
+                files, own = _model_files(model), _size(recipe, model, corpus)
             except (ModelError, smollm2.NotInstalledError) as error:
-                place = ("treatment", "change")
-                raise StudyError(
-                    [study.problem_at(question.id, place, arm.label, str(error))]
-                ) from None
-        numbers = _train_settings(arm.recipe, home)
-        arms.append(ArmNumbers(numbers, model, files, arm.recipe.objective, weight))
-    return tuple(arms)
+                raise _arm_problem(study, question, recipe, str(error)) from None
+        found.append(
+            ArmNumbers(
+                train=_train_settings(recipe, home),
+                model=model,
+                model_files=files,
+                objective=recipe.objective,
+                weight=own / size,
+                parameters=own,
+                mixture=mixture_of(recipe, parts),
+            )
+        )
+    return tuple(found)
+
+
+def _arm_problem(
+    study: StudyDefinition, question: RunQuestion, recipe: Recipe, right: str
+) -> StudyError:
+    """A model that cannot be had, at the key that names it."""
+    small = question.small is not None and question.small.recipe == recipe
+    place = ("small",) if small else ("treatment", "change")
+    return StudyError([study.problem_at(question.id, place, recipe.model, right)])
 
 
 def _as_trained(
-    drawn: dict[Where, Line], corpus: Corpus, home: Path, known: Known
+    design: Design, drawn: dict[Where, Line], corpus: Corpus, home: Path, known: Known
 ) -> dict[Where, Line]:
     """Runs as this machine trains them: stacked or compiled where that pays.
 
-    A run that others leave, or that leaves another, trains by itself: a stack keeps no states. In a
-    study with such runs none is compiled, so that arms and base run have the same arithmetic.
+    A run that others leave, that leaves another, that is measured before its end, or that a
+    controller or noise acts in, trains by itself: a stack keeps no states. In a study with such
+    runs none is compiled, so that arms and base run have the same arithmetic.
     """
-    left = cuts(drawn)
+    acting = design.controlled | design.marked
+    held = {
+        line.spec.key: ()
+        for line in drawn.values()
+        if acting.intersection(treated.question for treated in line.spec.treatments)
+    }
+    left = {**cuts(drawn), **watched(design, drawn), **held}
     alone = {line.spec.name: line.spec for line in drawn.values() if _alone(line, left)}
     runs = arrange(list(alone.values()), corpus.tokenizer.size, home, known)
     if not left:
@@ -178,46 +280,50 @@ def _jobs(
     stops: Mapping[str, Early],
 ) -> tuple[Job, ...]:
     """Each run's jobs after those of the runs that it leaves, and after what decides on it."""
-    left = cuts(drawn)
+    left, seen = cuts(drawn), watched(design, drawn)
     inserting = [q for q in _asked(design.study) if isinstance(q, ItemQuestion)]
+    about_runs = {q.id: q for q in design.study.questions if isinstance(q, RunQuestion)}
+    asked = {question.id: [question] for question in inserting}
     runs = {line.spec.key: line.spec for line in drawn.values()}
     stacks = Counter(run.stack for run in runs.values())
     jobs: list[Job] = []
     for (role, name, _, seed), line in drawn.items():
         others = stacks[line.spec.stack] - 1 if line.spec.stack else 0
-        jobs += training(line, left.get(line.spec.key, {}), prices, known, others)
+        key = line.spec.key
+        jobs += training(line, left.get(key, {}), seen.get(key, {}), prices, known, others)
         jobs += measured(line, corpus, prices)
         if not line.ends:
             continue
         trunk = role is Role.TRUNK
-        if role is not Role.OWN:
-            shown = {Role.TRUNK: Role.HELDOUT, Role.PLAIN: Role.CHECK}.get(role, Role.ANSWER)
-            serves = () if role is Role.PLAIN else line.questions
-            jobs.append(heldout(line, corpus, shown, serves, prices))
-        for question in inserting:
-            own = (question.id, seed) in design.own
-            reads = {
-                Role.TRUNK: not own,
-                Role.OWN: question.id == name,
-                Role.PLAIN: True,
-                Role.ARM: False,
-            }[role]
-            untouched = trunk and not line.spec.treatments and design.study.plain and own
-            if reads or untouched:
-                check = Role.CHECK if role is Role.PLAIN or untouched else Role.ANSWER
-                found = design.packed(question.id, seed).stream.items[question.id]
-                treated = design.treated[question.id]
-                jobs.append(items(line, question, treated, found, check, prices))
+        jobs += heldout_losses(design, role, line, corpus, prices)
+        if role is Role.SMALL and line.spec.fork:
+            large, small = drawn[Role.TRUNK, "", 0, seed], drawn[Role.SMALL, name, 0, seed]
+            part = design.part(about_runs[name])
+            jobs.append(emulated(large, line, small, corpus, prices, part))
+        if role not in (Role.TRUNK, Role.PLAIN, Role.OWN):
+            continue
+        for question in asked[name] if role is Role.OWN else inserting:
+            untouched = trunk and (question.id, seed) in design.own
+            if untouched and (line.spec.treatments or not design.study.plain):
+                continue
+            check = Role.CHECK if role is Role.PLAIN or untouched else Role.ANSWER
+            found = design.packed(question.id, seed).stream.items[question.id]
+            treated = design.treated[question.id]
+            jobs.append(items(line, question, treated, found, check, prices))
+            if check is Role.ANSWER:
+                jobs += [
+                    items(line, question, treated, found, Role.DURING, prices, step)
+                    for step in question.steps(design.study.recipe)
+                ]
+    for averaged in averages(design, drawn).values():
+        jobs.append(averaging(averaged, prices))
+        jobs += heldout_losses(design, Role.AVERAGE, averaged, corpus, prices)
     jobs += decided(design, stops)
     return in_order(once(jobs, [question.id for question in _asked(design.study)]))
 
 
 def _one_run_a_question(
-    design: Design,
-    corpus: Corpus,
-    drawn: Mapping[Where, Line],
-    jobs: Sequence[Job],
-    prices: Prices,
+    design: Design, corpus: Corpus, jobs: Sequence[Job], prices: Prices
 ) -> float:
     """Each question with a base run of its own.
 
@@ -225,13 +331,14 @@ def _one_run_a_question(
     its arms, each trained from step 0.
     """
     asked = {q.id for q in design.study.questions if isinstance(q, ItemQuestion)}
-    answering = [job for job in jobs if job.role is Role.ANSWER]
+    answering = [job for job in jobs if job.role in (Role.ANSWER, Role.DURING)]
     loss = sum(job.run_equivalents for job in jobs if job.role is Role.HELDOUT)
     null = sum(job.run_equivalents for job in answering if job.questions == (AA,))
     own = sum(job.run_equivalents for job in answering if asked.intersection(job.questions))
-    arms = [line for line in drawn.values() if line.role is Role.ARM]
-    whole = sum(prices.training(line.spec.train.steps, line.weight) for line in arms)
-    whole += sum(heldout(line, corpus, Role.ANSWER, (), prices).run_equivalents for line in arms)
+    sequence, seeds = design.study.recipe.data.sequence, len(design.plain)
+    arms = [arm for arms in design.arms.values() for arm in arms]
+    whole = seeds * sum(prices.training(arm.train.steps, arm.weight) for arm in arms)
+    whole += seeds * sum(heldout_cost(arm.weight, sequence, corpus, prices) for arm in arms)
     others = len(design.study.questions) - len(asked)
     return len(asked) * (1 + loss + null) + own + others * (1 + loss) + whole
 
@@ -279,7 +386,9 @@ def _treated(question: ItemQuestion) -> Treated:
     )
 
 
-def _train_spec(study: StudyDefinition, corpus: Corpus, seed: int, home: Path) -> TrainSpec:
+def _train_spec(
+    study: StudyDefinition, corpus: Corpus, parts: Parts | None, seed: int, home: Path
+) -> TrainSpec:
     recipe = study.recipe
     model = _model(study, recipe, home)
     runs = len(recipe.seeds) * (2 if study.plain else 1)
@@ -295,6 +404,7 @@ def _train_spec(study: StudyDefinition, corpus: Corpus, seed: int, home: Path) -
         attention=recipe.attention,
         processes=recipe.processes,
         recompute=recipe.recompute,
+        mixture=mixture_of(recipe, parts),
         objective=recipe.objective,
     )
 
@@ -343,12 +453,42 @@ def _threads(
     """One thread for small models, which more threads slow down; else the cores shared out."""
     try:
         size = _size(study.recipe, model, corpus)
+        _refuse_too_large(size, study.recipe)
     except ModelError as error:
         raise _model_problem(study, error) from None
     if size < _ONE_THREAD_PARAMETERS:
         return 1
     processes = study.recipe.processes.count if study.recipe.processes else 1
     return max(1, (os.cpu_count() or 1) // (runs * processes))
+
+
+def _refuse_large_arms(
+    study: StudyDefinition, question: RunQuestion, numbers: Sequence[ArmNumbers]
+) -> None:
+    for arm, own in zip(question.arms, numbers, strict=True):
+        try:
+            _refuse_too_large(own.parameters, arm.recipe)
+        except ModelError as error:
+            place = ("treatment", "change")
+            right = f"{error}; or have it predicted from smaller ones: `ladder: [...]`"
+            raise StudyError([study.problem_at(question.id, place, arm.label, right)]) from None
+
+
+def _refuse_too_large(size: int, recipe: Recipe) -> None:
+    """Refuse a model that cannot be trained here, however small its batches.
+
+    Raises:
+        ModelError: saying how much there is and what would help.
+    """
+    there, processes = whole_memory(_device()), recipe.processes
+    parts = processes.count if processes and processes.parallel is Parallel.FSDP else 1
+    needed = ADAMW_BYTES * size // parts
+    if there is not None and needed > there:
+        raise ModelError(
+            f"its {size / 1e6:,.0f} million parameters with gradients and AdamW's moments take "
+            f"{needed / 1e9:,.0f} GB in each process, and this machine has {there / 1e9:,.1f} GB; "
+            "choose a smaller model, or share it: `processes: {count: N, parallel: fsdp}`"
+        )
 
 
 def _size(recipe: Recipe, model: str | DecoderSettings, corpus: Corpus) -> int:

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
-from trainonce.plan.jobs import Line, heldout_spec
-from trainonce.plan.lines import Design, Where
-from trainonce.plan.plan import PlannedArm, PlannedQuestion, Role
+from trainonce.plan import average
+from trainonce.plan.extrapolate import rungs
+from trainonce.plan.jobs import Line, emulated_spec, heldout_spec
+from trainonce.plan.lines import Design, Where, model_of
+from trainonce.plan.plan import (
+    PlannedArm,
+    PlannedLadder,
+    PlannedPoint,
+    PlannedQuestion,
+    Role,
+    Sizes,
+)
 from trainonce.plan.power import detectable_difference, detectable_effect
 from trainonce.plan.rungs import Early, planned_rungs
 from trainonce.study.questions import ItemQuestion, RunQuestion
 from trainonce.study.schema import Strategy
+from trainonce.tasks.specs import AverageSpec, TrainSpec
+
+_SHARED = {
+    Strategy.FORK: "up to where it leaves, an arm is the base run: it begins with that run's exact "
+    "state",
+    Strategy.AVERAGE: "up to where it leaves, an expert is the base run; a mixture's model is the "
+    "average of the experts' parameters by its shares, and is not trained",
+}
 
 
 def planned(
@@ -21,50 +39,174 @@ def planned(
 ) -> PlannedQuestion:
     """A question with its strategy, its precision and what its answer will rest on."""
     if isinstance(question, RunQuestion):
-        return _planned_runs(design, drawn, question, stops.get(question.id))
+        found = _RUNS.get(design.chosen[question.id], _planned_runs)(design, drawn, question)
+        early = stops.get(question.id)
+        return found if early is None else _stopped(design, drawn, question, early, found)
     return _planned_items(design, question)
 
 
 def _planned_runs(
-    design: Design, drawn: Mapping[Where, Line], question: RunQuestion, early: Early | None
+    design: Design, drawn: Mapping[Where, Line], question: RunQuestion
 ) -> PlannedQuestion:
-    seeds = design.study.recipe.seeds
+    seeds, part = design.study.recipe.seeds, design.part(question)
+    strategy = design.chosen[question.id]
 
-    def measured(role: Role, name: str, number: int) -> tuple[str, ...]:
-        found = (drawn[role, name, number, seed] for seed in seeds)
-        return tuple(heldout_spec(line.spec).key for line in found)
+    def measured(models: Iterable[TrainSpec | AverageSpec]) -> tuple[str, ...]:
+        return tuple(heldout_spec(model, part).key for model in models)
 
-    base = PlannedArm(label=question.base, measured=measured(Role.TRUNK, "", 0))
-    arms = [
-        PlannedArm(label=arm.label, measured=measured(Role.ARM, question.id, number))
-        for number, arm in enumerate(question.arms)
-    ]
-    strategy, outcome = design.chosen[question.id], question.outcome
-    shared = (
-        "up to where it leaves, an arm is the base run: it begins with that run's exact state"
-        if strategy is Strategy.FORK
-        else "nothing but the base run, which is the trunk"
+    def planned_arm(number: int, label: str) -> PlannedArm:
+        models = [model_of(design, drawn, question, number, seed) for seed in seeds]
+        places = [(Role.REAL, question.id, number, seed) for seed in seeds]
+        real = measured(drawn[place].spec for place in places if place in drawn)
+        own = measured(models)
+        trained = strategy is Strategy.AVERAGE and isinstance(models[0], TrainSpec)
+        return PlannedArm(label=label, measured=own, real=own if trained else real)
+
+    arms = [planned_arm(number, arm.label) for number, arm in enumerate(question.arms)]
+    shared = _SHARED.get(strategy, "nothing but the base run, which is the trunk")
+    mixed = any(arm.recipe.mixture != design.study.recipe.mixture for arm in question.arms)
+    order = "number of sequences (of other parts)" if mixed else "order of data"
+    assumptions = (
+        f"arms have the weights at the start, the {order} and the insertions of the base run "
+        "of the same seed, and are compared with it seed by seed",
+        f"shared: {shared}",
+        *((average.ASSUMED,) if strategy is Strategy.AVERAGE else ()),
     )
+    return _paired(design, drawn, question, arms, assumptions)
+
+
+def _paired(
+    design: Design,
+    drawn: Mapping[Where, Line],
+    question: RunQuestion,
+    arms: Sequence[PlannedArm],
+    assumptions: tuple[str, ...],
+) -> PlannedQuestion:
+    """A question whose arms are measured at every seed, and compared there with the base run."""
+    pairs, outcome = len(design.study.recipe.seeds), question.outcome
     return PlannedQuestion(
         question=question,
-        strategy=strategy,
-        detectable_effect=detectable_difference(
-            len(seeds), outcome.spread, len(design.study.questions)
-        ),
-        units=len(seeds),
+        strategy=design.chosen[question.id],
+        detectable_effect=detectable_difference(pairs, outcome.spread, len(design.study.questions)),
+        units=pairs,
         assumptions=(
-            "arms have the weights at the start, the order of data and the insertions of the base "
-            "run of the same seed, and are compared with it seed by seed",
-            f"shared: {shared}",
+            *assumptions,
             "differences from the base run are normally distributed over seeds, with a standard "
             f"deviation of {outcome.spread:g} in {outcome.name} (assumed, for the detectable "
             "effect only)",
-            *((early.stopping.says,) if early else ()),
         ),
-        arms=(base, *arms),
-        stopping=early.stopping if early else None,
-        rungs=planned_rungs(design, drawn, question, early) if early else (),
+        arms=(_base(design, drawn, question), *arms),
     )
+
+
+def _stopped(
+    design: Design,
+    drawn: Mapping[Where, Line],
+    question: RunQuestion,
+    early: Early,
+    found: PlannedQuestion,
+) -> PlannedQuestion:
+    """``found``, whose losing arms are stopped."""
+    return replace(
+        found,
+        assumptions=(*found.assumptions, early.stopping.says),
+        stopping=early.stopping,
+        rungs=planned_rungs(design, drawn, question, early),
+    )
+
+
+def _base(design: Design, drawn: Mapping[Where, Line], question: RunQuestion) -> PlannedArm:
+    measured = _measured(design, drawn, question, Role.TRUNK, "", 0)
+    return PlannedArm(label=question.base, measured=measured)
+
+
+def _measured(
+    design: Design,
+    drawn: Mapping[Where, Line],
+    question: RunQuestion,
+    role: Role,
+    name: str,
+    number: int,
+) -> tuple[str, ...]:
+    """The jobs that measure a run for ``question``, a seed each."""
+    found = (drawn[role, name, number, seed] for seed in design.study.recipe.seeds)
+    return tuple(heldout_spec(line.spec, design.part(question)).key for line in found)
+
+
+def _planned_emulated(
+    design: Design, drawn: Mapping[Where, Line], question: RunQuestion
+) -> PlannedQuestion:
+    """The base run of each seed is measured as its small run's arm steers it."""
+    seeds, name = design.study.recipe.seeds, question.id
+
+    def steered(number: int, seed: int) -> str:
+        tuned, untuned = drawn[Role.SMALL, name, number, seed], drawn[Role.SMALL, name, 0, seed]
+        large = drawn[Role.TRUNK, "", 0, seed]
+        return emulated_spec(large, tuned, untuned, design.part(question)).key
+
+    arms = [
+        PlannedArm(label=arm.label, measured=tuple(steered(number, seed) for seed in seeds))
+        for number, arm in enumerate(question.arms, 1)
+    ]
+    assumptions = (
+        "what the change does to the logits of the small model it does to those of the base run's: "
+        "the arm's are the base run's at its end, moved by the small run's with the change less "
+        "without it",
+        "the interval is of the emulated effects over seeds; that they are the true ones is "
+        "tested on the first seed, whose run is really changed",
+    )
+    found = _paired(design, drawn, question, arms, assumptions)
+    real = drawn[Role.TUNING, name, len(question.arms) + 1, seeds[0]]
+    return replace(found, tuning=heldout_spec(real.spec, design.part(question)).key)
+
+
+def _planned_ladder(
+    design: Design, drawn: Mapping[Where, Line], question: RunQuestion
+) -> PlannedQuestion:
+    """The arm is predicted by a law of the rungs."""
+    recipe, numbers = design.study.recipe, design.ladders[question.id]
+    (arm,), (own,) = question.arms, design.arms[question.id]
+    points = [
+        PlannedPoint(
+            label=rung.label,
+            parameters=size.parameters,
+            tokens=rung.recipe.tokens,
+            measured=_measured(design, drawn, question, Role.RUNG, question.id, number - 1)
+            if number
+            else _measured(design, drawn, question, Role.TRUNK, "", 0),
+        )
+        for number, (rung, size) in enumerate(zip(rungs(question, recipe), numbers, strict=True))
+    ]
+    ladder = PlannedLadder(
+        parameters=own.parameters, tokens=arm.recipe.tokens, points=tuple(points)
+    )
+    largest = max(point.parameters for point in points)
+    law = (
+        "Chinchilla's law of size and tokens (arXiv 2203.15556), fitted to the ends of runs"
+        if ladder.lengths
+        else "a power law of size with a floor (arXiv 2001.08361), fitted to runs of one length"
+    )
+    return PlannedQuestion(
+        question=question,
+        strategy=Strategy.EXTRAPOLATE,
+        detectable_effect=None,
+        units=len(points) * len(recipe.seeds),
+        assumptions=(
+            f"{law}, goes on holding up to {own.parameters:,} parameters, "
+            f"{own.parameters / largest:.1f} times the largest rung's, and {arm.recipe.tokens:,} "
+            "tokens; the largest rung, left out of a fit, tests it",
+            "rungs and arm have the base run's learning rate, which suits each of them as well as "
+            "the others",
+            "the interval is of a bootstrap over sizes: what the fit leaves open, and what one run "
+            "differs by from the law. It does not hold what is wrong with the law beyond the "
+            "ladder",
+        ),
+        arms=(_base(design, drawn, question), PlannedArm(label=arm.label, measured=())),
+        ladder=ladder,
+    )
+
+
+_RUNS = {Strategy.EXTRAPOLATE: _planned_ladder, Strategy.EMULATE: _planned_emulated}
 
 
 def _planned_items(design: Design, question: ItemQuestion) -> PlannedQuestion:
@@ -81,20 +223,28 @@ def _planned_items(design: Design, question: ItemQuestion) -> PlannedQuestion:
         }
     )
     share = sum(trunk.changed[question.id] for trunk in packed) / len(packed)
+    run_share = sum(trunk.stream.changed_share for trunk in packed) / len(packed)
+    most = "up to " if question.id in design.controlled else ""
     strategy = design.chosen.get(question.id, Strategy.MULTIPLEX)
     alone = strategy is not Strategy.MULTIPLEX
+    during = question.steps(design.study.recipe)
     assumptions = [
         "doses are dealt to items at random, by seed, in equal numbers within each kind of item",
         (
-            f"it changes {share:.2%} of the tokens, in a run of its own"
-            if alone
-            else f"it changes {share:.2%} of the tokens, and questions do not touch each other"
+            f"it changes {most}{share:.2%} of the tokens, "
+            + ("in a run of its own" if alone else "and questions do not touch each other")
         )
         if share
         else "it changes nothing",
         f"items differ by a standard deviation of {question.outcome.spread:g} in "
         f"{question.outcome.name} (assumed, for the detectable effect only)",
     ]
+    if during:
+        after = ", ".join(map(str, during))
+        assumptions.append(
+            f"what is measured before the end, after step{'s' * (len(during) > 1)} {after}, "
+            "decides nothing, and its intervals hold each by itself"
+        )
     return PlannedQuestion(
         question=question,
         strategy=strategy,
@@ -103,4 +253,8 @@ def _planned_items(design: Design, question: ItemQuestion) -> PlannedQuestion:
         ),
         units=len(items),
         assumptions=tuple(assumptions),
+        sizes=Sizes(
+            treated=treated, control=control, strata=strata, share=share, run_share=run_share
+        ),
+        during=during,
     )

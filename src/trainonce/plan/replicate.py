@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trainonce.plan.offers import Offer, Refusal, Refused
+from trainonce.plan.sizes import weight
 from trainonce.study.questions import Question, RunQuestion
 from trainonce.study.recipe import Recipe
 from trainonce.study.schema import Strategy
@@ -18,5 +19,7 @@ def offer(question: Question, recipe: Recipe) -> Offer | Refusal:
             "gives nothing"
         )
         return Refusal(strategy=Strategy.REPLICATE, code=Refused.STARTS_LATE, why=why)
-    steps = sum(arm.recipe.steps for arm in question.arms)
+    steps = sum(
+        arm.recipe.steps * (weight(arm.recipe.model, recipe) or 1.0) for arm in question.arms
+    )
     return Offer(strategy=Strategy.REPLICATE, run_equivalents=steps / recipe.steps)

@@ -78,7 +78,7 @@ def with_rungs(drawn: Mapping[Where, Line], found: Mapping[str, Early]) -> dict[
 def measured(line: Line, corpus: Corpus, prices: Prices) -> Iterator[Job]:
     """The held-out loss of a run at its rungs."""
     for rung in line.rungs:
-        yield heldout(line, corpus, Role.RUNG, rung.questions, prices, rung.step)
+        yield heldout(line, corpus, Role.LOOK, rung.questions, prices, step=rung.step)
 
 
 def decided(design: Design, found: Mapping[str, Early]) -> Iterator[Job]:
@@ -100,7 +100,9 @@ def planned_rungs(
         PlannedRung(
             step=spec.step,
             decision=spec.key,
-            measured=tuple(tuple(heldout_spec(run, spec.step).key for run in arm) for arm in runs),
+            measured=tuple(
+                tuple(heldout_spec(run, step=spec.step).key for run in arm) for arm in runs
+            ),
         )
         for spec in found.decisions
     )

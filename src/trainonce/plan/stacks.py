@@ -51,7 +51,7 @@ def _stackable(run: TrainSpec) -> bool:
 def _alike(run: TrainSpec) -> TrainSpec:
     """What runs of one stack have in common."""
     numbers = replace(run.train, optimizer=AdamWSettings(), schedule=WarmupStableDecay(), clip=1.0)
-    return replace(run, seed=0, treatments=(), train=numbers)
+    return replace(run, seed=0, treatments=(), mixture=None, train=numbers)
 
 
 def _pays(group: Sequence[TrainSpec], vocabulary: int, home: Path) -> bool:

@@ -13,7 +13,7 @@ from html import escape
 
 import plotly.graph_objects as go
 
-from trainonce.analysis.answers import Answer, Curve, DoseAnswer, OutcomeAnswer
+from trainonce.analysis.answers import Answer, Curve, DoseAnswer, OutcomeAnswer, StepAnswer
 from trainonce.report.sentences import interval, number
 from trainonce.sites import Unit
 
@@ -49,13 +49,54 @@ def dose_response(answer: Answer, height: int = 250) -> go.Figure:
     )
     figure.add_hline(y=base, line={"color": "var(--muted)", "width": 1, "dash": "dash"})
     figure.update_xaxes(
-        title_text="dose: copies of each item",
+        title_text=f"dose: {escape(answer.dose)}",
         tickvals=ticks,
         ticktext=[f"{dose.dose:,}" for dose in decided.doses],
         range=[ticks[0] - 0.06 * span, ticks[-1] + 0.06 * span],
         showgrid=False,
     )
     return figure
+
+
+def over_steps(answer: Answer, height: int = 250) -> go.Figure:
+    """The effect of the highest dose over the steps of the run, with its 95 % interval."""
+    shown = answer.decided.over_steps
+    figure = _figure(height)
+    figure.add_trace(
+        go.Scatter(
+            x=[one.step for one in shown],
+            y=[one.estimate for one in shown],
+            error_y={
+                "type": "data",
+                "symmetric": False,
+                "array": [one.high - one.estimate for one in shown],
+                "arrayminus": [one.estimate - one.low for one in shown],
+                "color": "var(--series)",
+                "thickness": 1.5,
+                "width": 3,
+            },
+            mode="lines+markers",
+            name="effect",
+            line={"color": "var(--series)", "width": 1.25},
+            marker={"color": "var(--series)", "size": 8},
+            customdata=[_step_in_words(one) for one in shown],
+            hovertemplate="%{customdata}",
+        )
+    )
+    figure.add_hline(y=0.0, line={"color": "var(--muted)", "width": 1, "dash": "dash"})
+    figure.update_xaxes(title_text="step", showgrid=False)
+    figure.update_yaxes(title_text=f"effect of dose {answer.decided.doses[-1].dose:,}")
+    return figure
+
+
+def steps_in_words(answer: Answer) -> str:
+    """What the figure over steps shows, for those who do not see it. Not escaped."""
+    shown = "; ".join(map(_step_in_words, answer.decided.over_steps))
+    return f"Effect on {answer.decided.outcome} over steps. {shown}."
+
+
+def _step_in_words(found: StepAnswer) -> str:
+    return f"step {found.step}: {number(found.estimate)} ({interval(found.low, found.high)})"
 
 
 def arms(answer: Answer, height: int = 250) -> go.Figure:
@@ -94,7 +135,7 @@ def arms(answer: Answer, height: int = 250) -> go.Figure:
                 "color": "var(--series)",
                 "thickness": 1.5,
                 "width": 3,
-                "visible": all(len(arm.points) > 1 for arm in shown),
+                "visible": all(math.isfinite(arm.effect_low) for arm in shown),
             },
             mode="markers",
             name="mean",

@@ -18,10 +18,19 @@ from plotly.utils import PlotlyJSONEncoder
 from trainonce.analysis.answers import Answer, Answers
 from trainonce.analysis.verdicts import ALPHA, Verdict
 from trainonce.plan.plan import Plan
-from trainonce.report.figures import arms, curves_in_words, dose_response, in_words, training_curves
+from trainonce.report.figures import (
+    arms,
+    curves_in_words,
+    dose_response,
+    in_words,
+    over_steps,
+    steps_in_words,
+    training_curves,
+)
 from trainonce.report.picture import plan_svg
 from trainonce.report.sentences import (
     detectable,
+    detected,
     enough,
     few,
     heldout_sentence,
@@ -30,6 +39,7 @@ from trainonce.report.sentences import (
     level,
     number,
     p_value,
+    refuted,
     sentence,
     short,
     tested,
@@ -77,6 +87,11 @@ def render(answers: Answers, plan: Plan) -> str:
         else dose_response(card, height=190 if card is check else 250)
         for index, card in enumerate(cards)
     }
+    figures |= {
+        f"steps-{index}": over_steps(card)
+        for index, card in enumerate(cards)
+        if card.decided.over_steps
+    }
     if answers.curves:
         figures["curves"] = training_curves(answers.curves)
     plotly, script = get_plotlyjs(), _source("report.js")
@@ -88,6 +103,7 @@ def render(answers: Answers, plan: Plan) -> str:
         cards=cards,
         bars=_bars(answers),
         graph=Markup(plan_svg(plan)),  # which escapes what a study holds
+        times={time.job: time for time in answers.times},
         curves_in_words=curves_in_words(answers.curves) if answers.curves else "",
         figures=htmlsafe_json_dumps(
             {name: figure.to_plotly_json() for name, figure in figures.items()},
@@ -104,7 +120,8 @@ def render(answers: Answers, plan: Plan) -> str:
 def deciding(answer: Answer) -> str:
     """The interval that would have decided a question that could not be told."""
     last = answer.decided.doses[-1]
-    if answer.verdict is not Verdict.CANNOT_TELL or last.diverged_at or last.stopped_after:
+    early = last.diverged_at is not None or last.stopped_after is not None
+    if answer.verdict is not Verdict.CANNOT_TELL or refuted(answer) or early:
         return ""
     smallest = number(answer.smallest)
     sides = {
@@ -195,7 +212,9 @@ _environment.filters |= {
     "duration": duration,
     "enough": lambda answer: typeset(enough(answer)),
     "tested": tested,
+    "detected": lambda found: typeset(detected(found)),
     "in_words": lambda answer: typeset(in_words(answer)),
+    "steps_in_words": lambda answer: typeset(steps_in_words(answer)),
     "listed": listed,
     "few": few,
     "detectable": lambda value: typeset(detectable(value)),

@@ -17,6 +17,7 @@ def inspection_view(found: Inspection) -> RenderableType:
         ("folder", str(found.place)),
         ("step", f"{found.step:,} of {found.steps:,}, {found.tokens_seen:,} tokens seen"),
         ("left out", f"{len(found.left_out)} updates, at steps {left_out}" if left_out else "none"),
+        ("plan", found.plan or "not recorded"),
         ("parents", ", ".join(found.parents) or "none"),
         ("hash", found.hash or "none"),
         ("checksums", found.damage or "all hold"),

@@ -6,10 +6,14 @@ import math
 from collections.abc import Sequence
 
 from trainonce.analysis.answers import Answer, Answers, Check
+from trainonce.analysis.detection import Detection
 from trainonce.analysis.verdicts import FEWEST, FEWEST_RUNS, Verdict
 from trainonce.plan.cost import Prediction
 from trainonce.sites import Unit
-from trainonce.study.schema import AA
+from trainonce.study.schema import AA, Strategy
+
+_UNTRAINED = (Strategy.EXTRAPOLATE, Strategy.EMULATE)
+"""Strategies that answer for arms which nobody trained."""
 
 
 def number(value: float) -> str:
@@ -78,11 +82,14 @@ def sentence(answer: Answer) -> str:
                 f"{level(base.mean)}."
             )
         there = level(base.mean if top.base is None else top.base)
-        pairs = f"{answer.units} seed{'s' * (answer.units > 1)}"
+        pairs = f"paired over {answer.units} seed{'s' * (answer.units > 1)}"
+        if answer.strategy == Strategy.EXTRAPOLATE:
+            pairs = f"predicted from {answer.units} runs of a ladder"
+        came = "would be" if answer.strategy in _UNTRAINED else "is"
         return (
-            f"With {top.label} the {decided.outcome} is {level(top.mean)}, against "
+            f"With {top.label} the {decided.outcome} {came} {level(top.mean)}, against "
             f"{there} for {base.label}: an effect of {number(decided.estimate)} "
-            f"({interval(decided.low, decided.high)}), paired over {pairs}, "
+            f"({interval(decided.low, decided.high)}), {pairs}, "
             f"{p_value(answer.p_adjusted)}{corrected}."
         )
     return (
@@ -100,13 +107,28 @@ def enough(answer: Answer) -> str:
         return "How it would have ended is not known: without `stop` the arm goes on from there."
     if answer.decided.doses[-1].diverged_at is not None:
         return "A run that diverges has no end that could be compared."
+    if failed := refuted(answer):
+        return (
+            f"What {answer.strategy} rests on did not stand its test ({failed}), so that the "
+            f"interval decides nothing; with `not: {answer.strategy}` the question is answered in "
+            "another way."
+        )
     if answer.unit is Unit.RUN:
         return _enough_runs(answer)
     decided, top = answer.decided, answer.decided.doses[-1]
     width = (decided.high - decided.low) / 2
     factor = (width / answer.smallest) ** 2
+    observed = ""
+    if answer.units_needed is not None and answer.units_needed > answer.units:
+        observed = (
+            f"By the spread that these {answer.units} items show, {answer.units_needed} in all "
+            f"could tell an effect of {number(answer.smallest)}: more items a seed, or more seeds."
+        )
     if min(decided.doses[0].units, top.units) < FEWEST:
-        return f"With fewer than {FEWEST} units a dose no effect can be excluded."
+        few_units = f"With fewer than {FEWEST} units a dose no effect can be excluded."
+        return f"{few_units} {observed}".strip()
+    if observed:
+        return observed
     if factor < 1.1:
         return (
             f"The interval is about as narrow as the smallest effect of interest, "
@@ -119,8 +141,15 @@ def enough(answer: Answer) -> str:
     )
 
 
+def refuted(answer: Answer) -> str:
+    """The checks that what an answer rests on did not stand; empty when it did."""
+    return ", ".join(check.name for check in answer.checks if check.held is False)
+
+
 def _enough_runs(answer: Answer) -> str:
     smallest = number(answer.smallest)
+    if answer.strategy == Strategy.EXTRAPOLATE:
+        return "More or larger rungs make the interval narrower, and so do more seeds of them."
     if answer.units < FEWEST_RUNS:
         return (
             "One seed shows no spread, so that there is no interval. If seeds differ as the plan "
@@ -175,10 +204,28 @@ def cost_sentence(answers: Answers) -> str:
     )
 
 
+def time_sentence(answers: Answers) -> str:
+    """What carrying out the plan took, and what it promised where it did."""
+    took = f"ook {answers.seconds:.0f} s."
+    if answers.promised_seconds is None:
+        return f"T{took}"
+    return f"Promised {answers.promised_seconds:.0f} s, t{took}"
+
+
 def tested(check: Check) -> str:
     """What tested an answer, with how it came out."""
     held = {True: "held", False: "did not hold", None: "cannot tell"}[check.held]
     return f"{check.name} ({held}): {check.says}"
+
+
+def detected(found: Detection) -> str:
+    """How well a score tells items that were inserted from those that were not."""
+    return (
+        f"{found.outcome} tells inserted from not: AUC {number(found.auc)} "
+        f"({interval(found.low, found.high)}); at 1 % false positives it finds "
+        f"{number(found.found)} ({interval(found.found_low, found.found_high)}) of "
+        f"{found.members}, beside {found.others} that were not inserted"
+    )
 
 
 def short(key: str) -> str:

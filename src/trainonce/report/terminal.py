@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
@@ -14,6 +16,7 @@ from trainonce.plan.plan import Plan
 from trainonce.report.sentences import (
     cost_sentence,
     detectable,
+    detected,
     enough,
     heldout_sentence,
     interval,
@@ -24,6 +27,7 @@ from trainonce.report.sentences import (
     sentence,
     short,
     tested,
+    time_sentence,
 )
 from trainonce.sites import Unit
 from trainonce.study.schema import AA
@@ -112,9 +116,11 @@ def answers_view(answers: Answers) -> RenderableType:
         text = Text(answer.verdict.value.capitalize() + ". ", style=_STYLES[answer.verdict])
         text.append(f"{sentence(answer)} {enough(answer)}".strip(), style="default not bold")
         said.append(Padding(text, (0, 0, 0, 2)))
-        tests = "".join(f"\n{tested(check)}" for check in answer.checks)
+        tests = "".join(f"\n{detected(found)}" for found in answer.detections)
+        tests += "".join(f"\n{tested(check)}" for check in answer.checks)
         tests += "".join(f"\n{told}." for told in answer.ended)
-        said.append(Padding(Text(f"{_parts(answer)}{tests}", style="dim"), (0, 0, 1, 2)))
+        shown = f"{_parts(answer)}{_over_steps(answer)}{tests}"
+        said.append(Padding(Text(shown, style="dim"), (0, 0, 1, 2)))
     convicted = any(a.question == AA and a.verdict is Verdict.YES for a in answers.answers)
     warning = [
         Text("The A/A question has an effect: do not trust these answers.", style="bold red")
@@ -127,7 +133,7 @@ def answers_view(answers: Answers) -> RenderableType:
         Text(""),
         Text(heldout_sentence(answers)),
         *([Text(left_out_sentence(answers), style="yellow")] if answers.left_out else []),
-        Text(f"Cost: {cost_sentence(answers)} Took {answers.seconds:.0f} s."),
+        Text(f"Cost: {cost_sentence(answers)} {time_sentence(answers)}"),
         *(warning if convicted else []),
     )
 
@@ -148,8 +154,20 @@ def _parts(answer: Answer) -> str:
     return "by arm   " + "   ".join(arms)
 
 
+def _over_steps(answer: Answer) -> str:
+    """The effect at each step where items were measured, on a line of its own."""
+    if not answer.decided.over_steps:
+        return ""
+    bars = _bars([one.estimate for one in answer.decided.over_steps])
+    parts = "   ".join(f"{one.step}: {number(one.estimate)}" for one in answer.decided.over_steps)
+    return f"\neffect after step   {parts}   {bars}"
+
+
 def _sparkline(answer: Answer) -> str:
-    means = [dose.mean for dose in answer.decided.doses if dose.diverged_at is None]
+    return _bars([dose.mean for dose in answer.decided.doses if dose.diverged_at is None])
+
+
+def _bars(means: Sequence[float]) -> str:
     low, span = min(means), max(means) - min(means)
     if span == 0:
         return _BARS[1] * len(means)

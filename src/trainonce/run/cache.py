@@ -6,10 +6,11 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import filelock
@@ -23,14 +24,25 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from trainonce.sites import Measurement
-from trainonce.tasks.specs import DecideSpec, Fork, MeasureSpec, Spec, StateSpec, TrainSpec
+from trainonce.stream.reserved import Decisions
+from trainonce.tasks.specs import (
+    AverageSpec,
+    DecideSpec,
+    Fork,
+    MeasureSpec,
+    Model,
+    Spec,
+    StateSpec,
+    TrainSpec,
+)
 from trainonce.train.checkpoints import TENSORS, State, checksum, load, saving
-from trainonce.train.state import MODEL, model_weights
+from trainonce.train.state import MODEL, decisions, model_weights
 
 _RESULT = "result.json"
 _ROWS = "measurements.parquet"
 _WEIGHTS = "model.safetensors"
 _LOSSES = "losses.npy"
+_DECIDED = "decided.safetensors"
 _DECISION = "decision.json"
 _DIVERGED = "diverged.json"
 
@@ -90,7 +102,7 @@ class JobCache:
         return pl.read_parquet(self.folder(key) / _ROWS)
 
     def weights(self, key: str) -> dict[str, Tensor]:
-        """The weights that a finished train job left.
+        """The weights that a finished train or average job left.
 
         A fork's own folder holds what it changed; the rest is that of the state it began with.
         """
@@ -102,11 +114,19 @@ class JobCache:
             same = {name: parent.get_tensor(f"{MODEL}{name}") for name in kept["names"]}
         return {**own, **same}
 
-    def weights_of(self, spec: TrainSpec | StateSpec) -> dict[str, Tensor]:
-        """The weights that a finished train or state job left."""
+    def weights_of(self, spec: Model) -> dict[str, Tensor]:
+        """The weights that a finished job left."""
         if isinstance(spec, StateSpec):
             return model_weights(self.state(spec))
         return self.weights(spec.key)
+
+    def decided(self, spec: Model) -> dict[str, Decisions]:
+        """What controllers decided in a finished job that left a model, by question."""
+        if isinstance(spec, StateSpec):
+            return decisions(self.state(spec))
+        file = self.folder(spec.key) / _DECIDED
+        found = load_file(file) if file.is_file() else {}
+        return {name: tensor.numpy() for name, tensor in found.items()}
 
     def state(self, spec: StateSpec) -> State:
         """The state that a finished state job left.
@@ -206,8 +226,9 @@ class JobCache:
         weights: dict[str, Tensor],
         losses: npt.NDArray[np.float64],
         facts: dict[str, Any],
+        decided: Mapping[str, Decisions] = MappingProxyType({}),
     ) -> None:
-        """Keep a trained model; its checkpoints go.
+        """Keep a trained model, and what controllers decided while it trained; checkpoints go.
 
         Raises:
             SaveError: when it cannot be written; the checkpoints stay then.
@@ -221,7 +242,22 @@ class JobCache:
         with self._result(spec, facts, size) as folder:
             save_file(changed, folder / _WEIGHTS)
             np.save(folder / _LOSSES, losses, allow_pickle=False)
+            if decided:
+                tensors = {name: torch.from_numpy(own) for name, own in decided.items()}
+                save_file(tensors, folder / _DECIDED)
         self._note(spec)
+
+    def finish_average(
+        self, spec: AverageSpec, weights: dict[str, Tensor], facts: dict[str, Any]
+    ) -> None:
+        """Keep an averaged model.
+
+        Raises:
+            SaveError: when it cannot be written.
+        """
+        size = sum(tensor.nbytes for tensor in weights.values())
+        with self._result(spec, facts, size) as folder:
+            save_file(weights, folder / _WEIGHTS)
 
     def finish_state(self, spec: StateSpec, checkpoint: Path, facts: dict[str, Any]) -> None:
         """Keep a checkpoint, whose bytes are not copied where the disk allows, as a state.

@@ -7,7 +7,7 @@ import platform
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 import filelock
 import torch
 from pydantic import TypeAdapter
+from torch import nn
 
 from trainonce.run.cache import JobCache
 from trainonce.run.decide import run_decision
@@ -23,8 +24,22 @@ from trainonce.run.launch import launch
 from trainonce.run.store import fetched, pushed
 from trainonce.run.tracking import Tracking, tracked
 from trainonce.stream.corpus import Corpus
-from trainonce.tasks.language import run_measurement, run_stacked, run_training, shell
-from trainonce.tasks.specs import DecideSpec, MeasureSpec, Spec, StateSpec, TrainSpec
+from trainonce.tasks.language import (
+    run_averaging,
+    run_measurement,
+    run_stacked,
+    run_training,
+    shell,
+)
+from trainonce.tasks.specs import (
+    AverageSpec,
+    DecideSpec,
+    MeasureSpec,
+    Model,
+    Spec,
+    StateSpec,
+    TrainSpec,
+)
 from trainonce.train.checkpoints import CheckpointError, Checkpoints, State
 from trainonce.train.clock import Progress
 from trainonce.train.guard import DivergedError
@@ -35,6 +50,8 @@ from trainonce.train.state import load_weights, weights
 
 CHECKPOINT_SECONDS = "TRAINONCE_CHECKPOINT_SECONDS"
 
+Noted = Mapping[str, Any]
+"""What the result of a job names for the record: hash of the plan, and the promised seconds."""
 
 _POLL_SECONDS = 0.1
 
@@ -46,6 +63,7 @@ def execute(
     stop: Callable[[], bool],
     settings: CheckpointSettings | None = None,
     tracking: Tracking | None = None,
+    noted: Noted | None = None,
 ) -> None:
     """Run a job unless it is finished; when another process is running it, wait for that one.
 
@@ -56,6 +74,7 @@ def execute(
         stop: asked again and again whether to save and stop.
         settings: when a run saves its state.
         tracking: what a run is tracked with, if anything.
+        noted: what its result is to name beside what becomes of it.
 
     Raises:
         StoppedError: when ``stop`` said so.
@@ -68,14 +87,15 @@ def execute(
         settings = settings or CheckpointSettings()
         cache.forget_divergence(spec.key)
         if isinstance(spec, MeasureSpec):
-            _measure(spec, cache, stop)
+            _measure(spec, cache, stop, noted)
+        elif isinstance(spec, AverageSpec):
+            _average(spec, cache, noted)
         elif isinstance(spec, DecideSpec):
-            start = time.monotonic()
-            cache.finish_deciding(spec, run_decision(spec, cache), _facts(start))
+            _decide(spec, cache, noted)
         elif spec.trained.processes:
-            launch(spec, cache, settings, report, stop, tracking)
+            launch(spec, cache, settings, report, stop, tracking, noted)
         else:
-            train_job(spec, cache, settings, report, stop, tracking)
+            train_job(spec, cache, settings, report, stop, tracking, noted=noted)
         pushed([spec.key], cache)
 
 
@@ -85,6 +105,7 @@ def execute_stacked(
     report: Callable[[Progress], None],
     stop: Callable[[], bool],
     settings: CheckpointSettings | None = None,
+    noted: Mapping[str, Noted] | None = None,
 ) -> None:
     """Train all runs of one stack unless they are finished, each under its own key.
 
@@ -106,11 +127,12 @@ def execute_stacked(
         )
         corpora = [_corpus(spec, cache) for spec in specs]
         models, outcomes = run_stacked(specs, corpora, checkpoints, report, stop)
-        facts = _facts(start)
+        facts = _facts(start, None)
         facts["seconds"] = round(facts["seconds"] / len(specs), 3)
         for spec, model, outcome in zip(specs, models, outcomes, strict=True):
             if isinstance(outcome, Trained):
-                cache.finish_training(spec, weights(model), outcome.losses, facts)
+                own = {**(noted or {}).get(spec.key, {}), **facts}
+                cache.finish_training(spec, weights(model), outcome.losses, own)
             else:
                 cache.keep_divergence(spec.key, outcome.step, str(outcome))
         shutil.rmtree(cache.work(name), ignore_errors=True)
@@ -177,6 +199,7 @@ def train_job(
     stop: Callable[[], bool],
     tracking: Tracking | None = None,
     processes: Processes = ALONE,
+    noted: Noted | None = None,
 ) -> None:
     """Train the model of ``spec`` to its end, or to the state that it asks for, and keep that.
 
@@ -210,30 +233,53 @@ def train_job(
             raise
     if isinstance(spec, StateSpec):
         reached, folders = spec, checkpoints.folders
-        processes.once(lambda: cache.finish_state(reached, folders()[-1], _facts(start)))
+        processes.once(lambda: cache.finish_state(reached, folders()[-1], _facts(start, noted)))
         return
     left_out = [step + 1 for step in trained.left_out]
     tensors = processes.weights(model)
-    facts = {**_facts(start), "left_out": left_out}
-    processes.once(lambda: cache.finish_training(run, tensors, trained.losses, facts))
+    facts = {**_facts(start, noted), "left_out": left_out}
+    processes.once(
+        lambda: cache.finish_training(run, tensors, trained.losses, facts, trained.decided)
+    )
 
 
-def _measure(spec: MeasureSpec, cache: JobCache, stop: Callable[[], bool]) -> None:
+def _measure(
+    spec: MeasureSpec, cache: JobCache, stop: Callable[[], bool], noted: Noted | None
+) -> None:
     start = time.monotonic()
     torch.set_num_threads(spec.trained.threads)
     corpus = _corpus(spec.trained, cache)
+    model, *steering = (_loaded(parent, corpus, cache) for parent in spec.parents)
+    decided = cache.decided(spec.measured)
+    rows = run_measurement(spec, model, corpus, stop, steering, decided)
+    cache.finish_measuring(spec, rows, _facts(start, noted))
+
+
+def _average(spec: AverageSpec, cache: JobCache, noted: Noted | None) -> None:
+    start = time.monotonic()
+    torch.set_num_threads(spec.trained.threads)
+    model = run_averaging(spec, _corpus(spec.trained, cache), cache.weights_of)
+    cache.finish_average(spec, weights(model), _facts(start, noted))
+
+
+def _decide(spec: DecideSpec, cache: JobCache, noted: Noted | None) -> None:
+    start = time.monotonic()
+    cache.finish_deciding(spec, run_decision(spec, cache), _facts(start, noted))
+
+
+def _loaded(spec: Model, corpus: Corpus, cache: JobCache) -> nn.Module:
     model = shell(spec.trained, corpus)
-    load_weights(model, cache.weights_of(spec.measured))
-    rows = run_measurement(spec, model, corpus, stop)
-    cache.finish_measuring(spec, rows, _facts(start))
+    load_weights(model, cache.weights_of(spec))
+    return model
 
 
 def _corpus(spec: TrainSpec, cache: JobCache) -> Corpus:
     return Corpus(cache.home / "corpora" / spec.corpus)
 
 
-def _facts(start: float) -> dict[str, Any]:
+def _facts(start: float, noted: Noted | None) -> dict[str, Any]:
     return {
+        **(noted or {}),
         "seconds": round(time.monotonic() - start, 3),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "python": platform.python_version(),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Set
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Set
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from pydantic import TypeAdapter
 
 from trainonce.plan.plan import Job
+from trainonce.run.execute import Noted
 from trainonce.run.tracking import Tracking
 from trainonce.train.settings import CheckpointSettings
 
@@ -26,10 +27,13 @@ class Work:
     Attributes:
         key: that of the job, or of the stack.
         jobs: one, or all jobs of the stack.
+        noted: what their results are to name, by key: the plan that wanted them, and the seconds
+            that it promised. Other plans may want them too, so that this is no part of a key.
     """
 
     key: str
     jobs: tuple[Job, ...]
+    noted: Mapping[str, Noted] = field(default_factory=dict)
 
     def message(self, checkpoints: CheckpointSettings, tracking: Tracking | None = None) -> str:
         """One line of JSON, for `trainonce.run.perform.perform` in another process.
@@ -46,6 +50,7 @@ class Work:
                 "key": self.key,
                 "keys": [job.key for job in self.jobs],
                 "specs": specs,
+                "noted": self.noted,
                 "checkpoints": asdict(checkpoints),
                 "tracking": TypeAdapter(Tracking | None).dump_python(tracking, mode="json"),
             }

@@ -23,7 +23,7 @@ from trainonce.stream.tokenizers import (
     load_hugging_face,
 )
 from trainonce.tasks.language import untrained
-from trainonce.tasks.specs import MeasureSpec, Spec, TrainSpec
+from trainonce.tasks.specs import AverageSpec, MeasureSpec, Spec, TrainSpec
 from trainonce.train.state import load_weights
 
 if TYPE_CHECKING:
@@ -103,6 +103,12 @@ def find(cache: JobCache, prefix: str) -> tuple[str, TrainSpec]:
             raise ExportError(
                 f"job {key} measures ({spec.probe}) and has no model; "
                 f"the train job that it measured is {spec.trained.key}"
+            )
+        if isinstance(spec, AverageSpec):
+            runs = ", ".join(run.key for run in spec.models)
+            raise ExportError(
+                f"job {key} averages the parameters of runs, to stand for one that was not "
+                f"trained; those runs are {runs}"
             )
     if unreadable := cache.finished(prefix):
         raise ExportError(f"job {unreadable[0]} was written by another version of TrainOnce")

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from trainonce.plan.plan import Gate, Job, Plan
 from trainonce.run.cache import JobCache
-from trainonce.tasks.specs import DecideSpec, MeasureSpec, StateSpec
+from trainonce.tasks.specs import DecideSpec, StateSpec, TrainSpec
 
 
 class Kind(StrEnum):
@@ -48,7 +48,7 @@ def spent(job: Job, cache: JobCache) -> float:
     if cache.done(job.key):
         return job.run_equivalents
     facts = cache.diverged(job.key)
-    if facts is None or isinstance(job.spec, MeasureSpec | DecideSpec):
+    if facts is None or not isinstance(job.spec, TrainSpec | StateSpec):
         return 0.0
     states = [int(key.rpartition("@")[2]) for key in job.parents if "@" in key]
     begins = max(states, default=0)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,9 @@ from trainonce.run.cache import JobCache
 from trainonce.run.verify import damages
 from trainonce.stream.corpora import CorpusError
 from trainonce.stream.corpus import Corpus
+from trainonce.stream.reserved import Decisions
 from trainonce.tasks.ledger import QuestionSeen, token_ledger
-from trainonce.tasks.specs import DecideSpec, MeasureSpec, Spec, TrainSpec
+from trainonce.tasks.specs import AverageSpec, DecideSpec, MeasureSpec, Spec, TrainSpec
 from trainonce.train.checkpoints import (
     CheckpointError,
     Checkpoints,
@@ -28,6 +29,7 @@ from trainonce.train.checkpoints import (
     load,
     peek,
 )
+from trainonce.train.state import decisions
 
 
 class TargetError(ValueError):
@@ -42,9 +44,9 @@ class Inspection:
         what: ``checkpoint`` or ``job``.
         place: its folder.
         job: the job's key.
-        kind: ``train`` or ``measure``.
+        kind: ``train``, ``state``, ``average`` or ``measure``.
         step: steps done, of ``steps``.
-        steps: of the whole run.
+        steps: of the whole run; for an average, of each of its runs, as all that follows.
         tokens_seen: tokens of the updates so far.
         seed: of the run.
         left_out: steps, counted from 1, whose update was left out because of ``on_nan``.
@@ -52,6 +54,7 @@ class Inspection:
         hash: of the bytes that it holds; None when they cannot be read.
         damage: what is wrong with it; None when every checksum holds.
         ledger: what it has seen of each question; None when the corpus is not there to tell.
+        plan: hash of the plan that it was run for first; None where nothing says.
     """
 
     what: str
@@ -67,6 +70,7 @@ class Inspection:
     hash: str | None
     damage: str | None
     ledger: tuple[QuestionSeen, ...] | None
+    plan: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The findings as one JSON document."""
@@ -121,8 +125,9 @@ def _checkpoint(folder: Path, home: Path) -> Inspection:
     except (CheckpointError, ValueError, KeyError) as error:
         raise TargetError(f"{folder} is too damaged to say what it is: {error}") from error
     damage = held = None
+    decided: dict[str, Decisions] = {}
     try:
-        load(folder)
+        decided = decisions(load(folder))
         held = content(folder)
     except CheckpointError as error:
         damage = str(error)
@@ -133,6 +138,7 @@ def _checkpoint(folder: Path, home: Path) -> Inspection:
         home,
         step=int(facts["step"]),
         left_out=[int(step) for step in facts["left_out"]],
+        decided=decided,
         hash=held,
         damage=damage,
     )
@@ -144,20 +150,22 @@ def _job(key: str, cache: JobCache) -> Inspection:
         return _checkpoint(folder, cache.home)
     spec: Spec = TypeAdapter(Spec).validate_python(facts["spec"])
     sums: Mapping[str, str] = facts.get("files", {})
-    damage = found[0] if (found := damages(folder, sums)) else None
+    damage = wrong[0] if (wrong := damages(folder, sums)) else None
     trained = spec.trained
     left_out = facts if isinstance(spec, TrainSpec) else _facts_of(trained.key, cache)
     text = json.dumps(dict(sums), sort_keys=True)
-    return _inspection(
+    found = _inspection(
         "job",
         folder,
         spec,
         cache.home,
         step=_step(spec),
         left_out=[int(step) - 1 for step in left_out.get("left_out", ())],
+        decided=cache.decided(trained) if isinstance(spec, TrainSpec) else {},
         hash=xxhash.xxh3_128_hexdigest(text.encode()) if sums else None,
         damage=damage,
     )
+    return replace(found, plan=facts.get("plan"))
 
 
 def _facts_of(key: str, cache: JobCache) -> Mapping[str, Any]:
@@ -167,15 +175,17 @@ def _facts_of(key: str, cache: JobCache) -> Mapping[str, Any]:
 def parents(spec: Spec) -> tuple[str, ...]:
     """Keys of the jobs whose results the job of ``spec`` is made from."""
     if isinstance(spec, MeasureSpec):
-        return (spec.measured.key,)
+        return tuple(parent.key for parent in spec.parents)
     if isinstance(spec, DecideSpec):
         return spec.parents
+    if isinstance(spec, AverageSpec):
+        return tuple(run.key for run in spec.models)
     fork = spec.trained.fork
     return (fork.state.key,) if fork else ()
 
 
 def _step(spec: Spec) -> int:
-    at = None if isinstance(spec, TrainSpec) else spec.step
+    at = None if isinstance(spec, TrainSpec | AverageSpec) else spec.step
     return spec.trained.train.steps if at is None else at
 
 
@@ -187,13 +197,14 @@ def _inspection(
     *,
     step: int,
     left_out: list[int],
+    decided: Mapping[str, Decisions],
     hash: str | None,
     damage: str | None,
 ) -> Inspection:
     run = spec.trained
     try:
         corpus = Corpus(home / "corpora" / run.corpus)
-        ledger = token_ledger(run, corpus, step, left_out)
+        ledger = token_ledger(run, corpus, step, left_out, decided)
     except (CorpusError, OSError):
         ledger = None
     return Inspection(

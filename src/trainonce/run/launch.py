@@ -9,7 +9,7 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -39,6 +39,7 @@ def launch(
     report: Callable[[Progress], None],
     stop: Callable[[], bool],
     tracking: Tracking | None = None,
+    noted: Mapping[str, Any] | None = None,
 ) -> None:
     """Train ``spec`` in the processes that it asks for, and wait for them.
 
@@ -52,6 +53,7 @@ def launch(
         report: told how far it is.
         stop: asked again and again whether they are to save and end.
         tracking: what the first of them is tracked with.
+        noted: what its result is to name.
 
     Raises:
         ProcessesError: saying what went wrong.
@@ -67,6 +69,7 @@ def launch(
         "home": str(cache.home),
         "spec": TypeAdapter(type(spec)).dump_python(spec, mode="json"),
         "checkpoints": asdict(settings),
+        "noted": noted,
         "tracking": TypeAdapter(Tracking | None).dump_python(tracking, mode="json"),
     }
     file.write_text(json.dumps(message), encoding="utf-8")

@@ -68,6 +68,7 @@ def model_card(key: str, spec: TrainSpec, corpus: Corpus, result: dict[str, Any]
     there = int(corpus.facts["tokens"]["train"])
     job = {
         "job": f"`{key}`",
+        "plan": f"`{result['plan']}`" if result.get("plan") else "not recorded",
         "model": name,
         "corpus": f"`{spec.corpus}`, {there:,} training tokens, "
         f"vocabulary {corpus.tokenizer.size:,}",

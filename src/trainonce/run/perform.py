@@ -66,6 +66,7 @@ def perform(
         specs = TypeAdapter(list[Spec]).validate_python(described["specs"])
         settings = TypeAdapter(CheckpointSettings).validate_python(described["checkpoints"])
         tracking = TypeAdapter(Tracking | None).validate_python(described.get("tracking"))
+        noted = dict(described.get("noted") or {})
         tell(event("started", machine=platform.node()))
         keys = [spec.key for spec in specs]
         if keys != described["keys"]:
@@ -77,9 +78,9 @@ def perform(
         if stack:
             if tracking:
                 tell(event("warned", warning="runs that train as one stack are not tracked"))
-            execute_stacked(stack, home, report, stop, settings)
+            execute_stacked(stack, home, report, stop, settings, noted)
         else:
-            execute(specs[0], home, report, stop, settings, tracking)
+            execute(specs[0], home, report, stop, settings, tracking, noted.get(key))
     except StoppedError:
         return event("stopped")
     except Exception as error:

@@ -171,6 +171,6 @@ def _pinned(
     for entry in found:
         if running & {entry.key, entry.stack}:
             pinned[entry.key] = "it is running"
-        elif running and entry.kind in ("train", "state"):
+        elif running and entry.kind in ("train", "state", "average"):
             pinned.setdefault(entry.key, "jobs are running here, which may begin with it")
     return pinned

@@ -85,7 +85,10 @@ def _of_job(file: Path) -> int:
     own = None if ranks.rank else tracking
     lock = cache.lock(f"{spec.key}.ranks")  # ranks whose executor was killed may still be saving
     ranks.once(partial(lock.acquire, timeout=_PATIENCE_SECONDS))
-    _ended(partial(train_job, spec, cache, settings, report, stopping.is_set, own, ranks), tell)
+    train = partial(
+        train_job, spec, cache, settings, report, stopping.is_set, own, ranks, message["noted"]
+    )
+    _ended(train, tell)
     return 0  # torchrun starts a rank anew that ends otherwise
 
 
@@ -129,14 +132,15 @@ def _of_study(file: Path) -> int:
 
     tracking = None
     if planned.tracking and ranks.rank == 0:
-        tracking = Tracking.of(planned.study, planned.tracking, planned.home)
+        about = (planned.study, planned.tracking, planned.home, planned.hash)
+        tracking = Tracking.of(*about)
     for key, spec in missing.items():
         tell(f"job {key}")
         lock = cache.lock(key)
         ranks.once(partial(lock.acquire, timeout=0))
-        train = partial(
-            train_job, spec, cache, planned.checkpoints, report, stopping.is_set, tracking, ranks
-        )
+        noted = {"plan": planned.hash}
+        told = (planned.checkpoints, report, stopping.is_set, tracking, ranks, noted)
+        train = partial(train_job, spec, cache, *told)
         try:
             if not _ended(train, tell):
                 return 1

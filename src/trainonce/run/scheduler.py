@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainonce.plan.cost import predict
+from trainonce.plan.cost import Prediction, makespan, predict
 from trainonce.plan.plan import Job, Plan
 from trainonce.run.cache import JobCache
+from trainonce.run.execute import Noted
 from trainonce.run.executor import Executor, Work
 from trainonce.run.fates import Kind, fates
 from trainonce.run.history import HomeHistory
@@ -86,12 +87,19 @@ def carry_out(
         return
     start = time.monotonic()
     before = spent_seconds(plan)
+    prediction = predict(plan, workers)
+    promised = _promise(plan, open_jobs, prediction) if ray is None else None
+    noted = {
+        job.key: {"plan": plan.hash, "promised_seconds": prediction.jobs.get(job.key)}
+        for job in plan.jobs
+    }
     crashes: Counter[str] = Counter()
-    tracking = Tracking.of(plan.study, wanted, plan.home) if wanted else None
-    pool = _executor(plan, len(open_jobs), workers, ray, tracking)
+    tracking = Tracking.of(plan.study, wanted, plan.home, plan.hash) if wanted else None
+    size = min(prediction.workers, len(open_jobs)) if ray is None else workers
+    pool = _executor(plan, size, ray, tracking)
     try:
         while open_jobs:
-            for work in _ready(plan, open_jobs, pool.running):
+            for work in _ready(plan, open_jobs, pool.running, noted):
                 if not pool.start(work):
                     break
             key, event = pool.next_event()
@@ -110,7 +118,7 @@ def carry_out(
                         del open_jobs[job.key]
                 if any(job.kind == "decide" or job.key in open_jobs for job in at):
                     _leave_out(plan, cache, open_jobs, say)
-                _keep_seconds(plan, before + time.monotonic() - start)
+                _keep_seconds(plan, before + time.monotonic() - start, promised)
             elif event["event"] in ("failed", "crashed") and not again:
                 reason = at[0].reason
                 raise JobFailedError(f"{reason}: {event['error']}\nthe log: {pool.log(key)}")
@@ -119,11 +127,10 @@ def carry_out(
 
 
 def _executor(
-    plan: Plan, jobs: int, workers: int | None, ray: str | None, tracking: Tracking | None
+    plan: Plan, workers: int | None, ray: str | None, tracking: Tracking | None
 ) -> Executor:
     if ray is None:
-        size = min(workers or predict(plan).workers, jobs)
-        return Pool(plan.home, size, plan.checkpoints, tracking)
+        return Pool(plan.home, workers or 1, plan.checkpoints, tracking)
     from trainonce.run.ray_pool import RayPool
 
     return RayPool(plan.home, workers, plan.checkpoints, ray, tracking)
@@ -131,15 +138,38 @@ def _executor(
 
 def spent_seconds(plan: Plan) -> float:
     """Wall-clock seconds that this plan's jobs have taken so far, over all times it was started."""
+    return float(_kept(plan).get("seconds", 0.0))
+
+
+def promised_seconds(plan: Plan) -> float | None:
+    """What the jobs that were open when this plan was first started were to take.
+
+    None where nobody had measured the machine then, on a cluster, and where nothing was open.
+    """
+    found = _kept(plan).get("promised_seconds")
+    return None if found is None else float(found)
+
+
+def _promise(plan: Plan, open_jobs: Mapping[str, Job], prediction: Prediction) -> float | None:
+    """A plan that was stopped and goes on keeps the promise that it began with."""
+    if _kept(plan):
+        return promised_seconds(plan)
+    if prediction.seconds is None:
+        return None
+    return makespan(tuple(open_jobs.values()), prediction.jobs, prediction.workers)
+
+
+def _kept(plan: Plan) -> dict[str, Any]:
     file = _seconds_file(plan)
-    return float(json.loads(file.read_text())["seconds"]) if file.is_file() else 0.0
+    return dict(json.loads(file.read_text())) if file.is_file() else {}
 
 
-def _keep_seconds(plan: Plan, seconds: float) -> None:
+def _keep_seconds(plan: Plan, seconds: float, promised: float | None) -> None:
     file = _seconds_file(plan)
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_suffix(".tmp")
-    temporary.write_text(json.dumps({"study": plan.study, "seconds": round(seconds, 3)}))
+    facts = {"study": plan.study, "seconds": round(seconds, 3), "promised_seconds": promised}
+    temporary.write_text(json.dumps(facts))
     temporary.replace(file)
 
 
@@ -147,7 +177,9 @@ def _seconds_file(plan: Plan) -> Path:
     return plan.home / "plans" / f"{plan.jobs_hash}.json"
 
 
-def _ready(plan: Plan, open_jobs: Mapping[str, Job], running: Set[str]) -> list[Work]:
+def _ready(
+    plan: Plan, open_jobs: Mapping[str, Job], running: Set[str], noted: Mapping[str, Noted]
+) -> list[Work]:
     """What can be begun, in the plan's order; a stack always as a whole."""
     ready: dict[str, Work] = {}
     for job in open_jobs.values():
@@ -155,7 +187,7 @@ def _ready(plan: Plan, open_jobs: Mapping[str, Job], running: Set[str]) -> list[
         if key in running or any(other in open_jobs for other in job.after):
             continue
         whole = tuple(one for one in plan.jobs if one.stack == key) if job.stack else (job,)
-        ready.setdefault(key, Work(key, whole))
+        ready.setdefault(key, Work(key, whole, {one.key: noted[one.key] for one in whole}))
     return list(ready.values())
 
 

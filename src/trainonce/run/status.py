@@ -36,7 +36,7 @@ class JobStatus:
 
     Attributes:
         key: the job's.
-        kind: ``train``, ``state``, ``measure`` or ``decide``.
+        kind: ``train``, ``state``, ``average``, ``measure`` or ``decide``.
         reason: why it is run.
         state: one of `STATES`; ``dead`` when the process that ran it is.
         run_equivalents: its cost.

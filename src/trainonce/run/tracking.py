@@ -10,7 +10,7 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,18 +31,20 @@ class Tracking:
         trackers: any of TensorBoard, Weights & Biases, MLflow, trackio.
         project: the study, as trackers group its runs.
         folder: where those that keep files keep them.
+        plan: hash of the plan that the runs are for, which each of them notes.
     """
 
     trackers: tuple[Tracker, ...]
     project: str
     folder: Path
+    plan: str = ""
 
     @classmethod
-    def of(cls, study: str, trackers: Sequence[Tracker], home: Path) -> Tracking:
+    def of(cls, study: str, trackers: Sequence[Tracker], home: Path, plan: str = "") -> Tracking:
         """The trackers of a study by its title, which may hold what a tracker's name may not."""
         project = re.sub(r"[^A-Za-z0-9]+", "-", study).strip("-").lower()[:100] or "study"
         once = tuple(dict.fromkeys(trackers))
-        return cls(trackers=once, project=project, folder=home / "tracking")
+        return cls(trackers=once, project=project, folder=home / "tracking", plan=plan)
 
 
 def refuse_missing(trackers: Sequence[Tracker]) -> None:
@@ -82,6 +84,7 @@ def tracked(tracking: Tracking, job: str) -> Iterator[Track]:
         if name not in started:
             started[name] = _START[name](tracking, job, steps[0].step)
             started[name].start()
+            _note_plan(name, started[name], tracking.plan, steps[0].step)
         for facts in steps:
             values = asdict(facts)
             started[name].log(values, step=values.pop("step"))
@@ -96,6 +99,15 @@ def tracked(tracking: Tracking, job: str) -> Iterator[Track]:
     finally:
         for name, tracker in started.items():
             attempt(name, tracker.finish)
+
+
+def _note_plan(name: Tracker, tracker: Any, plan: str, step: int) -> None:
+    """Say beside a run which plan it is for; a job that goes on may by now be for another one."""
+    if name is Tracker.TENSORBOARD:
+        tracker.log({"plan": plan}, step=step)  # as hyperparameters it would be a run of its own
+        return
+    with suppress(Exception):  # some let nothing be said twice, and keep what was said first
+        tracker.store_init_configuration({"plan": plan})
 
 
 def _tensorboard(tracking: Tracking, job: str, step: int) -> Any:

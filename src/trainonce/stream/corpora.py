@@ -10,7 +10,7 @@ import sysconfig
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 import xxhash
 
@@ -48,7 +48,25 @@ class CorpusSource:
     dtype: str | None = None
 
 
+class Document(NamedTuple):
+    """A text with the name of where it stood.
+
+    Attributes:
+        name: the path of its file below the corpus's folder, with ``/``; a help topic of the
+            standard library is ``topics/NAME``; a dataset gives its own name to all documents.
+        text: what is read.
+    """
+
+    name: str
+    text: str
+
+
 def documents(source: CorpusSource) -> Iterator[str]:
+    """The texts of `named_documents`."""
+    return (document.text for document in named_documents(source))
+
+
+def named_documents(source: CorpusSource) -> Iterator[Document]:
     """The documents of ``source``, in an order that is the same on every call.
 
     Raises:
@@ -60,10 +78,14 @@ def documents(source: CorpusSource) -> Iterator[str]:
     if path.is_dir():
         return _folder(path, source)
     if path.is_file():
-        return _file(path, source.field)
+        return _named(path.name, _file(path, source.field))
     if looks_like_a_path(source.name):
         raise CorpusError(f"there is no file or folder {source.name}")
-    return _hugging_face(source)
+    return _named(source.name, _hugging_face(source))
+
+
+def _named(name: str, texts: Iterable[str]) -> Iterator[Document]:
+    return (Document(name, text) for text in texts)
 
 
 def looks_like_a_path(name: str) -> bool:
@@ -108,16 +130,21 @@ def fingerprint(texts: Iterable[str]) -> Fingerprint:
 
 
 def unique(texts: Iterable[str]) -> Iterator[str]:
-    """Each document once, where it first comes. Hashes are kept, some 80 bytes a document."""
+    """Each text once, where it first comes. Hashes are kept, some 80 bytes a text."""
+    return (document.text for document in unique_documents(_named("", texts)))
+
+
+def unique_documents(found: Iterable[Document]) -> Iterator[Document]:
+    """Each text once, under the name that it first has."""
     seen = set()
-    for text in texts:
-        hashed = xxhash.xxh3_128_intdigest(text.encode("utf-8", "surrogatepass"))
+    for document in found:
+        hashed = xxhash.xxh3_128_intdigest(document.text.encode("utf-8", "surrogatepass"))
         if hashed not in seen:
             seen.add(hashed)
-            yield text
+            yield document
 
 
-def _stdlib() -> Iterator[str]:
+def _stdlib() -> Iterator[Document]:
     """Each module of the Python standard library, and each help topic, as found on this machine.
 
     A module's source holds its documentation strings; the topics' own module is left out, so that
@@ -129,31 +156,32 @@ def _stdlib() -> Iterator[str]:
         if _SKIPPED_FOLDERS.isdisjoint(relative.parts) and relative.parts[0] != "pydoc_data":
             text = path.read_text(encoding="utf-8", errors="replace")
             if text.strip():
-                yield text
+                yield Document(relative.as_posix(), text)
     topics = root / "pydoc_data" / "topics.py"
     if topics.is_file():
         yield from _string_values(topics.read_text(encoding="utf-8"))
 
 
-def _string_values(source: str) -> Iterator[str]:
+def _string_values(source: str) -> Iterator[Document]:
     """The string values of the first dictionary literal in ``source``, which is not executed."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Dict):
-            for value in node.values:
+            for key, value in zip(node.keys, node.values, strict=True):
                 if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                    yield value.value
+                    name = str(key.value) if isinstance(key, ast.Constant) else "unnamed"
+                    yield Document(f"topics/{name}", value.value)
             return
 
 
-def _folder(path: Path, source: CorpusSource) -> Iterator[str]:
+def _folder(path: Path, source: CorpusSource) -> Iterator[Document]:
     if (path / "dataset_info.json").is_file() or (path / "dataset_dict.json").is_file():
-        yield from _hugging_face(source)
+        yield from _named(path.name, _hugging_face(source))
         return
     files = [file for file in sorted(path.rglob("*")) if file.is_file() and _readable(file)]
     if not files:
         raise CorpusError(f"{path} holds no text, JSONL or Parquet file")
     for file in files:
-        yield from _file(file, source.field)
+        yield from _named(file.relative_to(path).as_posix(), _file(file, source.field))
 
 
 def _readable(path: Path) -> bool:

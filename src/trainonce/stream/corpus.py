@@ -168,12 +168,19 @@ class Corpus:
 
     def blocks(self, name: str, width: int) -> npt.NDArray[np.int64]:
         """Where blocks of ``width`` tokens start that lie inside one document of a split."""
-        split = self.split(name)
-        starts = [
-            np.arange(low, high - width, width, dtype=np.int64)
-            for low, high in zip(split.bounds[:-1], split.bounds[1:], strict=True)
-        ]
-        return np.concatenate(starts) if starts else np.zeros(0, dtype=np.int64)
+        bounds = self.split(name).bounds
+        return blocks_inside(bounds[:-1], bounds[1:], width)
+
+
+def blocks_inside(
+    lows: npt.NDArray[np.int64], highs: npt.NDArray[np.int64], width: int
+) -> npt.NDArray[np.int64]:
+    """Where blocks of ``width`` tokens start that lie inside one of the documents ``low:high``."""
+    starts = [
+        np.arange(low, high - width, width, dtype=np.int64)
+        for low, high in zip(lows, highs, strict=True)
+    ]
+    return np.concatenate(starts) if starts else np.zeros(0, dtype=np.int64)
 
 
 def prepare(settings: DataSettings, home: Path, progress: Progress | None = None) -> Corpus:

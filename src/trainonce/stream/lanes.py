@@ -12,6 +12,7 @@ more names than slots.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,24 +85,58 @@ class Slots:
         return own[(own >= first) & (own < last)]
 
 
-def claim_slots(
-    question: str, address: Address, slots: Slots, *, copies: int, longest: int
-) -> Claim:
-    """The smallest subtree of ``slots`` that holds ``copies`` insertions.
+@dataclass(frozen=True)
+class Spots:
+    """Where each of ``n`` insertions may stand.
+
+    Attributes:
+        lengths: tokens of each, ``(n,)``.
+        windows: the shares of the question's window between which each is read, ``(n, 2)``.
+        parts: the shares of a sequence's places between which each stands, ``(n, 2)``; places go
+            from the first token to the last at which it still fits.
+    """
+
+    lengths: npt.NDArray[np.int64]
+    windows: npt.NDArray[np.float64]
+    parts: npt.NDArray[np.float64]
+
+    @classmethod
+    def anywhere(cls, lengths: npt.NDArray[np.int64]) -> Spots:
+        """Insertions of ``lengths`` ``(n,)`` that may stand in any sequence, at any place of it."""
+        whole = np.tile([0.0, 1.0], (len(lengths), 1))
+        return cls(lengths, whole, whole)
+
+    @property
+    def free(self) -> bool:
+        """Whether all may stand anywhere."""
+        whole = np.array([0.0, 1.0])
+        return bool((self.windows == whole).all() and (self.parts == whole).all())
+
+    def alike(self) -> Iterator[npt.NDArray[np.int64]]:
+        """The numbers of those that may stand in the same rows, in turn."""
+        narrow = (self.parts != np.array([0.0, 1.0])).any(1)
+        keys = np.column_stack([self.windows, self.parts, np.where(narrow, self.lengths, 0)])
+        groups = np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1)
+        for group in range(int(groups.max(initial=-1)) + 1):
+            yield np.flatnonzero(groups == group)
+
+
+def claim_slots(question: str, address: Address, slots: Slots, spots: Spots) -> Claim:
+    """The smallest subtree of ``slots`` that holds insertions at ``spots``.
 
     Rows are shuffled, so that how many of a subtree's lie inside a window is a draw: a smaller
-    part of the run takes a larger subtree.
+    part of the run takes a larger subtree, and so does a part of the sequence.
 
     Args:
         question: whose claim it is.
         address: its address.
         slots: where it may insert.
-        copies: insertions to place, at most one a row.
-        longest: tokens of the longest insertion.
+        spots: insertions to place, at most one a row.
 
     Raises:
         ValueError: when there are more copies than rows, or an insertion is longer than a row.
     """
+    copies, longest = len(spots.lengths), int(spots.lengths.max(initial=0))
     if longest > slots.width:
         raise ValueError(f"an item of {longest} tokens does not fit a sequence of {slots.width}")
     first, last = (round(share * slots.rows) for share in slots.window)
@@ -110,7 +145,9 @@ def claim_slots(
     segments = _bits_that_fit(slots.width, max(1, longest))
     for rows in range(_bits_that_hold(last - first, copies), 0, -1):
         claim = Claim(question, address, rows, segments)
-        if last - first == slots.rows or len(slots.of(claim)) >= copies:
+        if spots.free and last - first == slots.rows:
+            return claim
+        if _taken(claim, slots, spots, _shuffled(claim, slots)[1]) is not None:
             return claim
     return Claim(question, address, 0, segments)
 
@@ -137,26 +174,85 @@ def members(claim: Claim, size: int, order_key: int) -> npt.NDArray[np.int64]:
 
 
 def place(
-    claim: Claim, slots: Slots, lengths: npt.NDArray[np.int64]
+    claim: Claim, slots: Slots, spots: Spots
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Draw a row and an offset for each insertion, inside ``claim``.
 
     Args:
         claim: the question's claim.
         slots: where it may insert.
-        lengths: tokens of each insertion, ``(n,)``.
+        spots: the insertions, ``n`` of them.
 
     Returns:
         Rows ``(n,)``, all different, and offsets ``(n,)``.
+
+    Raises:
+        ValueError: when ``claim`` has too few rows where they may stand.
     """
+    random, rows = _shuffled(claim, slots)
+    taken = _taken(claim, slots, spots, rows)
+    if taken is None:
+        raise ValueError(
+            f"{len(spots.lengths)} insertions do not fit where they must stand; insert fewer or "
+            "shorter ones, in fewer windows or parts of the sequence, or train longer"
+        )
+    low, high = _room(claim, slots, rows[taken], spots.lengths, spots.parts)
+    return rows[taken], low + random.integers(0, high - low + 1)
+
+
+def _shuffled(claim: Claim, slots: Slots) -> tuple[np.random.Generator, npt.NDArray[np.int64]]:
+    """The claim's rows in the order in which insertions take them, and what drew it."""
     random = generator(slots.seed, claim.question, "positions")
-    chosen = random.permutation(slots.of(claim))[: len(lengths)]
-    turns = stable_hashes((slots.seed, "turn"), chosen, bits=_BITS)
+    return random, random.permutation(slots.of(claim))
+
+
+def _taken(
+    claim: Claim, slots: Slots, spots: Spots, rows: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64] | None:
+    """Which of ``rows`` each insertion takes, ``(n,)``; None where some find none."""
+    if len(spots.lengths) > len(rows):
+        return None
+    if spots.free:
+        return np.arange(len(spots.lengths))
+    first, last = (share * slots.rows for share in slots.window)
+    taken = np.full(len(spots.lengths), -1, dtype=np.int64)
+    left = np.ones(len(rows), dtype=bool)
+    for group in spots.alike():
+        begin, stop = np.round(first + spots.windows[group[0]] * (last - first))
+        may = left & (rows >= begin) & (rows < stop)
+        low, high = _room(claim, slots, rows, spots.lengths[group].max(), spots.parts[group[0]])
+        found = np.flatnonzero(may & (low <= high))[: len(group)]
+        if len(found) < len(group):
+            return None
+        taken[group] = found
+        left[found] = False
+    return taken
+
+
+def _room(
+    claim: Claim,
+    slots: Slots,
+    rows: npt.NDArray[np.int64],
+    lengths: npt.NDArray[np.int64] | np.int64,
+    parts: npt.NDArray[np.float64],
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The first and the last offset that an insertion may have in each row, ``(n,)`` each.
+
+    Args:
+        claim: the question's claim, whose segment of each row holds the insertion.
+        slots: where it may insert.
+        rows: ``(n,)``.
+        lengths: tokens of the insertion, ``(n,)`` or one for all.
+        parts: the shares of a sequence's places, ``(n, 2)`` or one pair for all.
+    """
+    turns = stable_hashes((slots.seed, "turn"), rows, bits=_BITS)
     path = _leading(claim.address.segments, claim.segment_bits)
     segment = path ^ (turns >> (_BITS - claim.segment_bits))
     start = segment * slots.width >> claim.segment_bits
-    slack = ((segment + 1) * slots.width >> claim.segment_bits) - start - lengths
-    return chosen, start + random.integers(0, slack + 1)
+    stop = ((segment + 1) * slots.width >> claim.segment_bits) - lengths
+    places = slots.width - lengths
+    low = np.maximum(start, np.ceil(parts[..., 0] * places)).astype(np.int64)
+    return low, np.minimum(stop, np.floor(parts[..., 1] * places)).astype(np.int64)
 
 
 def _leading(value: int, bits: int) -> int:

@@ -9,13 +9,24 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from trainonce.sites import Item
+from trainonce.sites import Item, Watermarked
 from trainonce.stream.corpus import Corpus
-from trainonce.stream.keys import generator, stable_hash
-from trainonce.stream.lanes import Address, Claim, Slots, claim_blocks, claim_slots, members, place
-from trainonce.stream.order import sequence_order
+from trainonce.stream.keys import generator, stable_hash, stable_hashes
+from trainonce.stream.lanes import (
+    Address,
+    Claim,
+    Slots,
+    Spots,
+    claim_blocks,
+    claim_slots,
+    members,
+    place,
+)
+from trainonce.stream.marks import Marks, Noise
+from trainonce.stream.mixture import Mixed, Whole
 from trainonce.stream.overlay import Overlay, Pool
 from trainonce.stream.reading import read_rows
+from trainonce.stream.reserved import Decide, Decisions, Reserved
 
 
 class ClaimError(ValueError):
@@ -45,6 +56,9 @@ class TokenStream:
         overlay: the insertions.
         claims: slots and source blocks that questions own.
         items: each question's items with the dose that each got.
+        marks: insertions whose embeddings carry noise.
+        reserved: slots that are filled as controllers decide in the run; empty until then.
+        mixed: the mixture of parts that the sequences are of; None for the corpus as a whole.
     """
 
     corpus: Corpus
@@ -57,6 +71,9 @@ class TokenStream:
     overlay: Overlay = field(default_factory=Overlay)
     claims: tuple[tuple[str, Claim], ...] = ()
     items: Mapping[str, tuple[Item, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    reserved: tuple[Reserved, ...] = ()
+    marks: tuple[tuple[str, Marks], ...] = ()
+    mixed: Mixed | None = None
 
     def keyed(
         self, question: str, lane: int = 0, window: tuple[float, float] = (0.0, 1.0)
@@ -71,10 +88,9 @@ class TokenStream:
     def read(self, positions: npt.ArrayLike) -> npt.NDArray[np.int64]:
         """The sequences at ``positions`` ``(B,)``, each with the token after it: ``(B, T + 1)``."""
         rows = np.asarray(positions, dtype=np.int64)
-        base = self.corpus.train
-        sequences = (len(base) - 1) // self.sequence
-        starts = sequence_order(self.seed, sequences, rows) * self.sequence
-        return read_rows(base, starts, self.sequence + 1, self.overlay, rows, np.int64)
+        read = self.mixed or Whole(self.corpus.train)
+        starts = read.starts(self.seed, self.sequence, rows)
+        return read_rows(read.base, starts, self.sequence + 1, self.overlay, rows, np.int64)
 
     def passages(self, count: int, tokens: int) -> tuple[list[list[int]], TokenStream]:
         """Draw ``count`` passages of ``tokens`` tokens from held-out documents.
@@ -102,18 +118,22 @@ class TokenStream:
     def insert(self, items: Sequence[Item]) -> TokenStream:
         """Insert each item as often as its dose says, at random slots of the question's own.
 
-        A copy opens and closes with the end-of-text token, as documents of the stream do.
+        A copy opens and closes with the end-of-text token, as documents of the stream do. It
+        stands in its item's window of the run and part of the sequence.
 
         Raises:
-            ValueError: naming the item, when it does not fit a sequence.
+            ValueError: naming the item, when it does not fit a sequence; when there are too few
+                slots where copies may stand.
         """
         end = self.corpus.tokenizer.end_of_text
         documents: list[list[int]] = []
         copies = [np.zeros(0, dtype=np.int64)]
+        limits = [np.zeros((0, 4))]
         for item in items:
             if not item.dose:
                 continue
             copies.append(len(documents) + np.arange(item.dose) % len(item.documents))
+            limits.append(np.tile([*item.window, *item.part], (item.dose, 1)))
             documents.extend([end, *document, end] for document in item.documents)
             longest = max(map(len, documents[-len(item.documents) :]))
             if longest > self.sequence:
@@ -126,18 +146,83 @@ class TokenStream:
         if not len(inserted):
             return stream
         pool = Pool.of(documents)
-        lengths = np.diff(pool.bounds)[inserted]
+        limit = np.concatenate(limits)
+        spots = Spots(np.diff(pool.bounds)[inserted], limit[:, :2], limit[:, 2:])
         slots = Slots(self.seed, self.rows, self.sequence, self.window)
-        claim = claim_slots(
-            self.question,
-            Address.of(self.question, self.lane),
-            slots,
-            copies=len(inserted),
-            longest=int(lengths.max()),
-        )
+        claim = claim_slots(self.question, Address.of(self.question, self.lane), slots, spots)
         stream = stream._claim("slots", claim)
-        rows, offsets = place(claim, slots, lengths)
+        rows, offsets = place(claim, slots, spots)
         return replace(stream, overlay=self.overlay.add(rows, offsets, inserted, pool))
+
+    def insert_marked(self, items: Sequence[Item], strength: float) -> TokenStream:
+        """`insert` items of one document each, whose embeddings carry noise in every copy.
+
+        Args:
+            items: whose tests are of the kind `Watermarked`, which name their noise.
+            strength: see `Noise`.
+
+        Raises:
+            ValueError: as `insert`.
+        """
+        own = replace(self, overlay=Overlay()).insert(items).overlay
+        seeds = [i.test.seed for i in items if i.dose and isinstance(i.test, Watermarked)]
+        marks = Marks(
+            rows=own.rows,
+            starts=own.offsets + np.int64(1),  # after the end-of-text token that opens the copy
+            lengths=np.diff(own.bounds)[own.documents] - 2,
+            seeds=np.array(seeds, dtype=np.int64)[own.documents],
+            strength=strength,
+        )
+        return replace(self.insert(items), marks=(*self.marks, (self.question, marks)))
+
+    def noises(self, positions: npt.NDArray[np.int64]) -> list[Noise]:
+        """The noises on the embeddings of the sequences at ``positions`` ``(B,)``."""
+        return [noise for _, marks in self.marks for noise in marks.of(positions)]
+
+    def reserve(
+        self, items: Sequence[Item], copies: int, every: int, decide: Decide
+    ) -> TokenStream:
+        """Reserve slots for ``copies`` of each item whose dose is not 0, see `Reserved`.
+
+        Args:
+            items: the question's items.
+            copies: the most that a run may insert of one.
+            every: steps from one decision to the next.
+            decide: the controller, which decides how many it inserts.
+
+        Raises:
+            ValueError: naming the item, when it does not fit a sequence.
+        """
+        most = [replace(item, dose=copies if item.dose else 0) for item in items]
+        placed = replace(self, overlay=Overlay()).insert(most)
+        documents = [
+            number for number, item in enumerate(most) for _ in item.documents if item.dose
+        ]
+        numbers = np.arange(len(placed.overlay))
+        reserved = Reserved(
+            question=self.question,
+            every=every,
+            overlay=placed.overlay,
+            owners=np.array(documents, dtype=np.int64)[placed.overlay.documents],
+            draws=stable_hashes((self.seed, self.question, "fill"), numbers, bits=53) / 2.0**53,
+            decide=decide,
+        )
+        own = MappingProxyType({**self.items, self.question: tuple(items)})
+        taken = (*self.reserved, reserved)
+        return replace(placed, overlay=self.overlay, items=own, reserved=taken)
+
+    def decided(self, decisions: Mapping[str, Decisions], batch: int) -> TokenStream:
+        """This stream with the reserved slots that ``decisions``, by question, fill.
+
+        Args:
+            decisions: taken so far.
+            batch: sequences a step.
+        """
+        overlay = self.overlay
+        for reserved in self.reserved:
+            if reserved.question in decisions:
+                overlay = reserved.fill(overlay, decisions[reserved.question], batch)
+        return replace(self, overlay=overlay, reserved=())
 
     def _claim(self, what: str, claim: Claim) -> TokenStream:
         for kind, other in self.claims:
@@ -147,5 +232,6 @@ class TokenStream:
 
     @property
     def changed_share(self) -> float:
-        """The share of the run's tokens that the insertions replace."""
-        return self.overlay.changed_tokens / (self.rows * self.sequence)
+        """The share of the run's tokens that the insertions replace, reserved slots all filled."""
+        reserved = sum(one.overlay.changed_tokens for one in self.reserved)
+        return (self.overlay.changed_tokens + reserved) / (self.rows * self.sequence)

@@ -21,18 +21,24 @@ from trainonce.study.yaml_lines import Document
 from trainonce.train.schedules import WarmupStableDecay
 
 _SECTIONS = ("optimizer", "schedule", "model", "objective")
-_NUMBERS = ("clip", "precision", "accumulate")
+_NUMBERS = ("clip", "precision", "accumulate", "length")
+MIXTURE = "data.mixture"
 _REFUSED = {
-    "data": "arms read the same data as the base run, so that they are compared pair by pair",
+    "data": f"arms read the same data as the base run, but for `{MIXTURE}`, so that they are "
+    "compared pair by pair",
     "batch": "arms read the same sequences at the same steps as the base run, so that they are "
     "compared pair by pair, and with another batch they would not",
-    "length": "how long to train is asked with `treatment: {lengths: [25%, 50%]}`",
     "seeds": "every arm is run at each seed of the base run, and compared with it seed by seed",
     "on_nan": "what a run does about faults is the same for all runs of a study",
     "processes": "how many processes train a run is the same for all runs of a study",
     "recompute": "it saves memory and is the same for all runs of a study",
     "checkpoints": "no result depends on when a run saves its state",
     "allow_changed": "it is a limit for the study's insertions and changes no run",
+}
+_FROM_THE_START = {
+    "model": "another model acts from step 0 (leave `at` away): a fork goes on with the weights of "
+    "the run that it leaves",
+    "length": "another length acts from step 0 (leave `at` away): the schedule is another one",
 }
 
 
@@ -78,10 +84,16 @@ def change_arms(
         except StudyError as error:
             problems += [found for found in error.problems if found not in problems]
             continue
-        label = ", ".join(f"{key} {_shown(value)}" for key, value in own.items())
+        label = ", ".join(_shown(key, value, recipe) for key, value in own.items())
         if recipe == base:
             right = "a value that the base run does not have: nothing would change"
             problems.append(document.problem(place, label, right))
+        elif recipe.steps < base.steps:
+            right = (
+                f"a longer run than the base run's {base.steps} steps; shorter ones are asked for "
+                "with `treatment: {lengths: [25%, 50%]}`"
+            )
+            problems.append(document.problem((*place, "length"), label, right))
         elif any(arm.recipe == recipe for arm in arms):
             problems.append(document.problem(place, label, "arms that differ: this one is twice"))
         arms.append(Arm(label=label, recipe=recipe, since=since))
@@ -114,9 +126,8 @@ def length_arms(
     problems = []
     warm = math.ceil(schedule.warmup * base.steps)
     for index, length in sorted(enumerate(lengths), key=lambda pair: -pair[1]):
-        steps = round(length * base.steps)
-        since = math.floor(steps * (1 - schedule.decay))
-        label = f"{100 * length:g}% of the length"
+        arm = shorter(base, schedule, length)
+        steps, since = arm.recipe.steps, arm.since
         if steps in arms or not 0 < steps < base.steps:
             right = "different shares between 0 and 100%; the whole length is always among them"
             problems.append(document.problem((*place, index), f"{100 * length:g}%", right))
@@ -128,12 +139,24 @@ def length_arms(
             )
             problems.append(document.problem((*place, index), f"{100 * length:g}%", right))
         else:
-            own = replace(schedule, warmup=schedule.warmup * base.steps / steps)
-            recipe = replace(base, steps=steps, schedule=own)
-            arms[steps] = Arm(label=label, recipe=recipe, since=since)
+            arms[steps] = arm
     if problems:
         raise StudyError(problems)
     return tuple(arms.values())
+
+
+def shorter(base: Recipe, schedule: WarmupStableDecay, length: float) -> Arm:
+    """The run of a share of the base run's length, with its warm-up in steps and its own decay.
+
+    One that is shorter than its warm-up and decay need is none that leaves the base run.
+    """
+    steps = round(length * base.steps)
+    own = replace(schedule, warmup=schedule.warmup * base.steps / max(steps, 1))
+    return Arm(
+        label=f"{100 * length:g}% of the length",
+        recipe=replace(base, steps=steps, schedule=own),
+        since=math.floor(steps * (1 - schedule.decay)),
+    )
 
 
 def _refused(
@@ -141,24 +164,20 @@ def _refused(
 ) -> Iterator[Problem]:
     for key, value in change.items():
         section, _, below = key.partition(".")
-        known = (*_SECTIONS, *_NUMBERS)
-        if section in _REFUSED:
+        known = (*_SECTIONS, *_NUMBERS, MIXTURE)
+        if section in _REFUSED and key != MIXTURE:
             yield document.problem((*place, key), None, _REFUSED[section])
-        elif section not in known or (below and section not in _SECTIONS):
+        elif key != MIXTURE and (section not in known or (below and section not in _SECTIONS)):
             right = f"no key of the recipe that can be changed; {nearest(section, known)}"
             yield document.problem((*place, key), key, right)
-        elif isinstance(value, dict):
+        elif isinstance(value, dict) and key not in ("model", MIXTURE):
             inner = next(iter(value), "name")
             right = f"a value, or a list of values; write `{key}.{inner}: ...` for what is below it"
             yield document.problem((*place, key), value, right)
         elif value == []:
             yield document.problem((*place, key), value, "at least one value")
-        elif section == "model" and at:
-            right = (
-                "another model acts from step 0 (leave `at` away): a fork goes on with the weights "
-                "of the run that it leaves"
-            )
-            yield document.problem((*place, key), None, right)
+        elif section in _FROM_THE_START and at:
+            yield document.problem((*place, key), None, _FROM_THE_START[section])
 
 
 def _values(key: str, value: Any) -> list[Any]:
@@ -184,7 +203,7 @@ def _changed(
         elif section == "schedule" and below in ("", "name"):
             # a decay and a floor are of their own schedule, a warm-up is any schedule's
             raw[section] = {"name": value, **{k: before[k] for k in before if k == "warmup"}}
-        elif section in _SECTIONS:
+        elif section in _SECTIONS or key == MIXTURE:
             raw[section] = {**before, below or "name": value}
         else:
             raw[section] = value
@@ -217,5 +236,11 @@ def _responsible(details: ErrorDetails, own: dict[str, Any]) -> str | None:
     return next((key for key in own if key.split(".")[0] == place[0]), None) if place else None
 
 
-def _shown(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+def _shown(key: str, value: Any, changed: Recipe) -> str:
+    if key == MIXTURE and changed.mixture:
+        whole = sum(count for _, count in changed.mixture)
+        return " + ".join(f"{100 * count / whole:.4g}% {name}" for name, count in changed.mixture)
+    if isinstance(value, dict):
+        told = ", ".join(f"{name} {inner}" for name, inner in value.items())
+        return f"{key} {told}"
+    return f"{key} {', '.join(map(str, value)) if isinstance(value, list) else value}"

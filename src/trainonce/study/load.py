@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
+from trainonce.methods.probe.loss.heldout_loss import of_part
 from trainonce.methods.registry import Outcome, methods, probe_of
 from trainonce.sites import Site
-from trainonce.study.changes import change_arms, length_arms
+from trainonce.stream.parts import REST
+from trainonce.study.changes import MIXTURE, change_arms, length_arms
+from trainonce.study.ladders import ladder_arms, small_arm
 from trainonce.study.problems import Place, Problem, StudyError, nearest
-from trainonce.study.questions import ItemQuestion, Question, RunQuestion, StopEarly
+from trainonce.study.questions import Arm, ItemQuestion, Question, RunQuestion, StopEarly
 from trainonce.study.recipe import Recipe, resolve
 from trainonce.study.schema import AA, QuestionKeys, RecipeKeys, StudyKeys
 from trainonce.study.trackers import Tracker
@@ -56,13 +59,17 @@ class StudyDefinition:
         return self.document.problem(("questions", index, *place), found, right)
 
 
-def load(file: Path) -> StudyDefinition:
+def load(file: Path, text: str | None = None) -> StudyDefinition:
     """Read and check a study file.
+
+    Args:
+        file: the study file.
+        text: what it held, in place of what it holds now, as a saved plan remembers it.
 
     Raises:
         StudyError: with every problem of the file.
     """
-    document = parse(file)
+    document = parse(file, text)
     problems: list[Problem] = []
     keys: StudyKeys | None = None
     context = {"folder": document.file.parent}
@@ -159,7 +166,7 @@ def _question(
 def _misplaced(document: Document, place: Place, keys: QuestionKeys) -> Iterator[Problem]:
     """Keys that belong to another kind of question."""
     items, given = keys.treatment.method is not None, keys.model_fields_set
-    for name in ("lane", "window"):
+    for name in ("lane", "window", "measure_at"):
         if name in given and not items:
             right = "belongs to questions that insert items (`treatment: {method: ...}`)"
             yield document.problem((*place, name), None, right)
@@ -171,6 +178,13 @@ def _misplaced(document: Document, place: Place, keys: QuestionKeys) -> Iterator
     if "stop" in given and items:
         right = "belongs to `treatment: {change: ...}`: items are no runs that could be stopped"
         yield document.problem((*place, "stop"), None, right)
+    if "check" in given and MIXTURE not in (keys.treatment.change or {}):
+        right = f"belongs to questions about mixtures (`treatment: {{change: {{{MIXTURE}: ...}}}}`)"
+        yield document.problem((*place, "check"), None, right)
+    for name in ("ladder", "small"):
+        if name in given and keys.treatment.change is None:
+            right = "belongs to `treatment: {change: ...}`"
+            yield document.problem((*place, name), None, right)
     if not items:
         for name in keys.treatment.model_extra or {}:
             right = "treatment has no such key beside change and lengths"
@@ -204,8 +218,16 @@ def _run_question(
             arms = length_arms(document, (*treatment, "lengths"), lengths or [], recipe)
     except StudyError as error:
         problems += error.problems
+    ladder: tuple[Arm, ...] = ()
     try:
-        outcome = _outcome(document, place, keys, methods(Site.PROBE)[HELDOUT_PROBE].outcomes)
+        if keys.ladder is not None and change is not None and not problems:
+            ladder = ladder_arms(document, (*place, "ladder"), keys.ladder, arms, recipe)
+    except StudyError as error:
+        problems += error.problems
+    parts = _parts_asked(keys, recipe)
+    try:
+        known = (*methods(Site.PROBE)[HELDOUT_PROBE].outcomes, *parts)
+        outcome = _outcome(document, place, keys, known)
     except StudyError as error:
         problems += error.problems
     if problems:
@@ -227,27 +249,48 @@ def _run_question(
         base="the whole length" if change is None else "the base run",
         arms=arms,
         late=keys.at > 0,
-        stop=_stop(document, place, keys, len(arms)),
+        stop=_stop(document, place, keys, len(arms), parts.get(outcome)),
+        part=parts.get(outcome),
+        check=keys.check,
+        ladder=ladder,
+        small=small_arm(document, keys.small, recipe) if keys.small else None,
     )
 
 
-def _stop(document: Document, place: Place, keys: QuestionKeys, arms: int) -> StopEarly | None:
+def _stop(
+    document: Document, place: Place, keys: QuestionKeys, arms: int, part: str | None
+) -> StopEarly | None:
     """What ``stop`` says, where there is something to stop: arms that run beside each other."""
     if keys.stop is None:
         return None
-    right = None
-    if keys.treatment.lengths is not None:
+    right, changed = None, {key.partition(".")[0] for key in keys.treatment.change or {}}
+    if keys.treatment.lengths is not None or "length" in changed:
         right = "lengths are not rivals, so that none of them loses"
     elif keys.at:
         right = "an arm that leaves late has no finished curves like its own to be judged by"
-    elif any(key.partition(".")[0] == "objective" for key in keys.treatment.change or {}):
+    elif "objective" in changed:
         right = "the training losses of different objectives tell nothing about each other"
+    elif MIXTURE in (keys.treatment.change or {}):
+        right = "the training losses on different mixtures tell nothing about each other"
+    elif keys.ladder is not None or keys.small is not None:
+        right = "an arm with a `ladder` or a `small` run need not be trained"
+    elif part is not None:
+        right = "arms are stopped by the loss on all held-out documents, not on a part of them"
     elif arms == 1:
         right = "one arm has no rival; give `change` a list of values"
     if right is not None:
         found = document.problem((*place, "stop"), None, f"{right}; else leave `stop` away")
         raise StudyError([found])
     return StopEarly(chance=keys.stop.early, rungs=tuple(keys.stop.rungs))
+
+
+def _parts_asked(keys: QuestionKeys, recipe: Recipe | None) -> dict[Outcome, str]:
+    """The outcomes that are of one part; any part will do where the recipe cannot be read."""
+    if recipe is None:
+        names = [(keys.outcome or "").partition("/")[2]]
+    else:
+        names = [*recipe.parts, REST] if recipe.parts else []
+    return {of_part(name): name for name in names}
 
 
 def _item_question(document: Document, place: Place, keys: QuestionKeys, name: str) -> ItemQuestion:
@@ -261,7 +304,7 @@ def _item_question(document: Document, place: Place, keys: QuestionKeys, name: s
     treatment: Any = None
     settings = dict(keys.treatment.model_extra or {})
     try:
-        treatment = TypeAdapter(known.cls).validate_python(settings)
+        treatment = known.adapter.validate_python(settings)
     except ValidationError as error:
         problems += [
             problem_of(document, details, known.cls, (*place, "treatment"))
@@ -286,6 +329,7 @@ def _item_question(document: Document, place: Place, keys: QuestionKeys, name: s
         smallest=keys.smallest_effect or outcome.smallest,
         lane=keys.lane,
         window=keys.window,
+        measure_at=tuple(keys.measure_at),
         how=keys.how,
         forbidden=tuple(keys.forbidden),
     )

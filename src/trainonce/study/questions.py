@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import TypeAdapter
+from pydantic import PlainSerializer, PlainValidator, ValidationInfo
 
-from trainonce.methods.registry import Method, Outcome
+from trainonce.methods.registry import Method, Outcome, methods
 from trainonce.sites import ItemTreatment, Unit
 from trainonce.study.recipe import Recipe
 from trainonce.study.schema import Strategy
@@ -36,6 +36,16 @@ class _Asked:
     forbidden: tuple[Strategy, ...] = ()
 
 
+def _settings(treatment: ItemTreatment) -> Any:
+    known = next(one for one in methods().values() if isinstance(treatment, one.cls))
+    return known.adapter.dump_python(treatment, mode="json")
+
+
+def _treatment(value: Any, info: ValidationInfo) -> Any:
+    """A treatment from its settings; the field before it, ``method``, says which."""
+    return info.data["method"].adapter.validate_python(value)
+
+
 @dataclass(frozen=True, kw_only=True)
 class ItemQuestion(_Asked):
     """Items are inserted, each as often as a dose drawn at random; doses are compared with dose 0.
@@ -45,13 +55,20 @@ class ItemQuestion(_Asked):
         treatment: the method with its settings.
         lane: see `trainonce.stream.lanes`.
         window: the shares of the run between which items are inserted.
+        measure_at: the shares of the run after which items are measured, beside its end.
     """
 
     unit: ClassVar = Unit.ITEM
     method: Method
-    treatment: ItemTreatment
+    treatment: Annotated[ItemTreatment, PlainValidator(_treatment), PlainSerializer(_settings)]
     lane: int = 0
     window: tuple[float, float] = (0.0, 1.0)
+    measure_at: tuple[float, ...] = ()
+
+    def steps(self, recipe: Recipe) -> tuple[int, ...]:
+        """The steps after which items are measured before the end, ascending."""
+        found = {max(1, round(share * recipe.steps)) for share in self.measure_at}
+        return tuple(sorted(found - {recipe.steps}))
 
     @property
     def treated_by(self) -> str:
@@ -60,9 +77,14 @@ class ItemQuestion(_Asked):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The treatment's settings as plain JSON data."""
-        adapter: TypeAdapter[Any] = TypeAdapter(self.method.cls)
-        return dict(adapter.dump_python(self.treatment, mode="json"))
+        """The treatment's settings as plain JSON data, without later ones that change nothing."""
+        known = self.method.settings
+        return {
+            name: value
+            for name, value in self.method.adapter.dump_python(self.treatment, mode="json").items()
+            if not known[name].metadata.get("later")
+            or getattr(self.treatment, name) != known[name].default
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +125,10 @@ class RunQuestion(_Asked):
         arms: the last one decides.
         late: whether an arm has the base run's recipe up to a step, and its own after it.
         stop: whether and how losing arms stop early, None where all are trained to the end.
+        part: the part of the held-out documents that the outcome is of; None for all of them.
+        check: how many mixtures are trained for real where averages of parameters answer.
+        ladder: smaller runs with the base recipe, which the arm can be predicted from.
+        small: a run of a smaller model with the base recipe, whose tuning can steer the base run's.
     """
 
     unit: ClassVar = Unit.RUN
@@ -111,6 +137,10 @@ class RunQuestion(_Asked):
     arms: tuple[Arm, ...]
     late: bool = False
     stop: StopEarly | None = None
+    part: str | None = None
+    check: int = 2
+    ladder: tuple[Arm, ...] = ()
+    small: Arm | None = None
 
     @property
     def treated_by(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,7 +11,8 @@ from trainonce.models.decoder import SIZES, DecoderSettings
 from trainonce.stream import smollm2
 from trainonce.stream.corpora import CorpusSource
 from trainonce.stream.corpus import DataSettings
-from trainonce.study.schema import RecipeKeys
+from trainonce.stream.mixture import Counts
+from trainonce.study.schema import ModelKeys, RecipeKeys
 from trainonce.tasks.specs import Placed
 from trainonce.train.schedules import Schedule
 from trainonce.train.settings import AdamWSettings, CheckpointSettings, OnNan, ProcessSettings
@@ -20,10 +22,13 @@ from trainonce.train.settings import AdamWSettings, CheckpointSettings, OnNan, P
 class Recipe:
     """Model, data, optimizer, schedule and length of a base run, run once at each seed.
 
-    No result depends on ``checkpoints``, which says when a run saves its state.
+    No result depends on ``checkpoints``, which says when a run saves its state; nor on ``parts``,
+    the patterns of each part of the corpus, but where ``mixture`` says what is read of which.
     """
 
     data: DataSettings
+    parts: Mapping[str, tuple[str, ...]]
+    mixture: Counts | None
     attention: Literal["across", "within"]
     model: str | DecoderSettings
     objective: Placed | None
@@ -62,12 +67,10 @@ def resolve(keys: RecipeKeys, folder: Path) -> Recipe:
             sequence=keys.data.sequence,
             heldout=keys.data.heldout,
         ),
+        parts={name: tuple(patterns) for name, patterns in keys.data.parts.items()},
+        mixture=keys.data.counts,
         attention=keys.data.attention,
-        model=(
-            model
-            if isinstance(model := keys.model.resolved(), DecoderSettings)
-            else _local(model, folder) or model
-        ),
+        model=model_of(keys.model, folder),
         objective=keys.objective.resolved(),
         optimizer=keys.optimizer.resolved(),
         schedule=keys.schedule.resolved(),
@@ -83,6 +86,14 @@ def resolve(keys: RecipeKeys, folder: Path) -> Recipe:
         seeds=tuple(keys.seeds),
         allow_changed=keys.allow_changed,
     )
+
+
+def model_of(keys: ModelKeys, folder: Path) -> str | DecoderSettings:
+    """The model that ``keys`` say, in a study that lies in ``folder``."""
+    model = keys.resolved()
+    if isinstance(model, DecoderSettings):
+        return model
+    return _local(model, folder) or model
 
 
 def _local(name: str | None, folder: Path) -> str | None:

@@ -23,6 +23,8 @@ from trainonce.methods.registry import Method, methods
 from trainonce.models.decoder import SIZES, DecoderSettings
 from trainonce.sites import Family, SettingError, Site
 from trainonce.stream.corpora import looks_like_a_path
+from trainonce.stream.mixture import Counts, counts_of
+from trainonce.stream.parts import REST
 from trainonce.study.problems import nearest
 from trainonce.study.quantities import Every, EveryField, Length, LengthField, Share
 from trainonce.study.trackers import Tracker
@@ -40,6 +42,10 @@ AA = "aa"
 """The id of the A/A question, which every study has unasked."""
 CROSS_ENTROPY = "cross_entropy"
 """The objective of a run unless its recipe names another one."""
+
+
+FEWEST_RUNGS = 3
+"""Sizes of a ladder, beside the base run's: a law of size has three numbers."""
 
 
 class Strategy(StrEnum):
@@ -92,6 +98,19 @@ class TokenizerKeys(_Strict):
     vocabulary: Annotated[int, Field(ge=257, le=1_000_000)] = 1024
 
 
+PartName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
+
+
+def _listed(value: Any) -> Any:
+    """One pattern stands for a list of it."""
+    return [value] if isinstance(value, str) else value
+
+
+Patterns = Annotated[
+    list[Annotated[str, Field(min_length=1)]], Field(min_length=1), BeforeValidator(_listed)
+]
+
+
 class DataKeys(_Strict):
     """``recipe.data``."""
 
@@ -100,6 +119,8 @@ class DataKeys(_Strict):
     sequence: Annotated[int, Field(ge=8, le=1_048_576)] = 128
     heldout: Share = 0.1
     attention: Literal["across", "within"] = "across"
+    parts: Annotated[dict[PartName, Patterns], Field(max_length=100)] = {}
+    mixture: dict[str, Share] | None = None
 
     @field_validator("heldout")
     @classmethod
@@ -107,6 +128,31 @@ class DataKeys(_Strict):
         if not 0 < share < 0.9:
             raise ValueError("a share above 0 and under 0.9: some documents must be held out")
         return share
+
+    @model_validator(mode="after")
+    def _mixed_of_its_parts(self) -> DataKeys:
+        if REST in self.parts:
+            message = f"another name than {REST!r}, which is all that matches no pattern"
+            raise SettingError("parts", message)
+        if self.mixture is None:
+            return self
+        if not self.parts:
+            message = "needs `recipe.data.parts`: a name and patterns for each part to mix"
+            raise SettingError("mixture", message)
+        known = (*self.parts, REST)
+        for name in self.mixture:
+            if name not in known:
+                raise SettingError("mixture", f"there is no part {name!r}; {nearest(name, known)}")
+        try:
+            counts_of(self.mixture)
+        except ValueError as error:
+            raise SettingError("mixture", str(error)) from None
+        return self
+
+    @property
+    def counts(self) -> Counts | None:
+        """What is read of which part; None for the corpus as a whole."""
+        return None if self.mixture is None else counts_of(self.mixture)
 
 
 class ModelKeys(_Strict):
@@ -126,13 +172,16 @@ class ModelKeys(_Strict):
 
     @model_validator(mode="after")
     def _name_or_numbers(self) -> ModelKeys:
+        self._check()
+        return self
+
+    def _check(self) -> None:
         if self.name is None and None in (self.width, self.layers, self.heads):
             raise ValueError("a name, or width, layers and heads")
         if self.name is not None and self.name not in SIZES and self._numbers:
             told = f"{', '.join(SIZES)} can have other numbers; {self.name!r} is what it is"
             raise SettingError(next(iter(self._numbers)), told)
         self.resolved()
-        return self
 
     @property
     def _numbers(self) -> dict[str, Any]:
@@ -146,6 +195,35 @@ class ModelKeys(_Strict):
             return self.name
         settings = replace(SIZES[self.name], **self._numbers)
         return self.name if settings == SIZES[self.name] else settings
+
+
+class RungKeys(ModelKeys):
+    """``questions[].ladder[]``: a share of the width of the arm's model, or a model."""
+
+    share: Share | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _share_or_name(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            return value
+        named = isinstance(value, str) and not value.strip().endswith("%")
+        return {"name": value} if named else {"share": value}
+
+    @field_validator("share")
+    @classmethod
+    def _inside(cls, share: float | None) -> float | None:
+        if share in (0, 1):
+            raise ValueError("a share of the width above 0 and under 100%")
+        return share
+
+    @model_validator(mode="after")
+    def _name_or_numbers(self) -> RungKeys:
+        if self.share is None:
+            self._check()
+        elif self.model_fields_set != {"share"}:
+            raise SettingError("share", "stands alone: a share of the width, or a model")
+        return self
 
 
 class OptimizerKeys(_Strict):
@@ -368,13 +446,17 @@ class QuestionKeys(_Strict):
     treatment: Annotated[TreatmentKeys, _named("method")]
     at: Share = 0.0
     window: tuple[Share, Share] = (0.0, 1.0)
+    measure_at: list[Share] = []
     outcome: str | None = None
     expect: Literal["increase", "decrease", "change"] | None = None
     smallest_effect: Annotated[float, Field(gt=0)] | None = None
     lane: Annotated[int, Field(ge=0)] = 0
     stop: Annotated[StopKeys, BeforeValidator(_early)] | None = None
+    ladder: list[RungKeys] | None = None
+    small: Annotated[ModelKeys, _named("name")] | None = None
     how: Strategy | None = None
     forbidden: Annotated[list[Strategy], Field(alias="not")] = []
+    check: Annotated[int, Field(ge=0)] = 2
 
     @field_validator("at")
     @classmethod
@@ -383,12 +465,34 @@ class QuestionKeys(_Strict):
             raise ValueError("a share under 100%: nothing comes after the end")
         return share
 
+    @field_validator("ladder")
+    @classmethod
+    def _enough_rungs(cls, ladder: list[RungKeys] | None) -> list[RungKeys] | None:
+        if ladder is not None and len(ladder) < FEWEST_RUNGS:
+            raise ValueError(
+                f"{FEWEST_RUNGS} sizes at least: with the base run that is one more than the law "
+                "of size has numbers"
+            )
+        return ladder
+
     @field_validator("window")
     @classmethod
     def _in_order(cls, window: tuple[float, float]) -> tuple[float, float]:
         if not window[0] < window[1]:
             raise ValueError("two shares of the run, the first one below the second")
         return window
+
+    @field_validator("measure_at", mode="before")
+    @classmethod
+    def _one_share_is_a_list(cls, value: Any) -> Any:
+        return value if isinstance(value, list) else [value]
+
+    @field_validator("measure_at")
+    @classmethod
+    def _after_the_start(cls, shares: list[float]) -> list[float]:
+        if 0 in shares or sorted(set(shares)) != shares:
+            raise ValueError("shares of the run above 0, each above the one before")
+        return shares
 
     @field_validator("forbidden", mode="before")
     @classmethod

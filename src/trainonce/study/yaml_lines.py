@@ -26,12 +26,14 @@ class Document:
         value: plain data: dictionaries, lists, strings, numbers, booleans, None.
         lines: the line (counted from 1) of the value at each place.
         key_lines: the line of the key at each place.
+        text: the file itself.
     """
 
     file: Path
     value: Any
     lines: dict[Place, int]
     key_lines: dict[Place, int]
+    text: str = ""
 
     def problem(self, place: Place, found: object, right: str) -> Problem:
         """A problem with the value at ``place``, or with what is missing below it."""
@@ -43,14 +45,18 @@ class Document:
         return Problem(self.file, line, dotted(place), shown, right)
 
 
-def parse(file: Path) -> Document:
+def parse(file: Path, text: str | None = None) -> Document:
     """Read a YAML file; nothing in it is executed and no object is made but plain data.
+
+    Args:
+        file: the file.
+        text: what it held, in place of what it holds now.
 
     Raises:
         StudyError: when the file cannot be read, is no YAML, has a key twice, or is no mapping.
     """
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8") if text is None else text
     except OSError as error:
         raise StudyError([Problem(file, 1, "the file", "", f"{error.strerror}")]) from None
     except UnicodeDecodeError:
@@ -70,7 +76,7 @@ def parse(file: Path) -> Document:
     value = reader.read(root, (), root.start_mark.line + 1)
     if reader.problems:
         raise StudyError(reader.problems)
-    return Document(file, value, reader.lines, reader.key_lines)
+    return Document(file, value, reader.lines, reader.key_lines, text)
 
 
 class _Reader:

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from types import MappingProxyType
 
 import torch
 from pydantic import TypeAdapter
-from torch import nn
+from torch import Tensor, nn
 
 from trainonce.methods.registry import methods
+from trainonce.methods.weights.merging.average import Average
 from trainonce.models.build import build, shape
+from trainonce.models.embedding import Change, changed
 from trainonce.models.layers import recompute
-from trainonce.sites import Measurement
+from trainonce.sites import Item, LanguageModel, Measurement, Pursuit
 from trainonce.stream.corpus import Corpus
 from trainonce.stream.keys import stable_hash
+from trainonce.stream.parts import Parts
+from trainonce.stream.reserved import Decisions
 from trainonce.stream.stream import TokenStream
-from trainonce.tasks.specs import MeasureSpec, TrainSpec, Treated, spec_hash
+from trainonce.tasks.specs import (
+    STEERING,
+    AverageSpec,
+    MeasureSpec,
+    TrainSpec,
+    Treated,
+    spec_hash,
+)
 from trainonce.train.checkpoints import Checkpoints, State
 from trainonce.train.clock import Progress
 from trainonce.train.guard import DivergedError
@@ -24,7 +37,7 @@ from trainonce.train.loop import StoppedError, Trained, train
 from trainonce.train.losses import token_losses
 from trainonce.train.processes import ALONE, Processes
 from trainonce.train.replicas import train_replicas
-from trainonce.train.state import reseeded
+from trainonce.train.state import load_weights, reseeded
 
 
 def run_training(
@@ -99,7 +112,8 @@ def run_stacked(
     for spec, corpus in zip(specs, corpora, strict=True):
         treatments = TypeAdapter(tuple[Treated, ...]).dump_python(spec.treatments, mode="json")
         facts = {"corpus": spec.corpus, "seed": spec.seed, "rows": spec.rows, "by": treatments}
-        name = spec_hash(facts)
+        mixture = asdict(spec.mixture) if spec.mixture else None
+        name = spec_hash({**facts, "mixture": mixture})
         if name not in read:
             read[name] = treated_stream(spec, corpus)
         streams.append(read[name])
@@ -139,29 +153,99 @@ def _boundary(spec: TrainSpec, corpus: Corpus) -> int | None:
     return corpus.tokenizer.end_of_text if spec.attention == "within" else None
 
 
+def run_averaging(
+    spec: AverageSpec, corpus: Corpus, weights: Callable[[TrainSpec], dict[str, Tensor]]
+) -> nn.Module:
+    """The average of ``spec``, on the CPU.
+
+    Args:
+        spec: what is averaged.
+        corpus: what its runs read.
+        weights: those that a run ended with.
+    """
+    models = []
+    for run in spec.models:
+        model = shell(run, corpus)
+        load_weights(model, weights(run))
+        models.append(model)
+    average = Average(weights=tuple(float(weight) for weight in spec.weights))
+    return average(models)
+
+
 def run_measurement(
     spec: MeasureSpec,
     model: nn.Module,
     corpus: Corpus,
     stop: Callable[[], bool] | None = None,
+    steering: Sequence[nn.Module] = (),
+    decided: Mapping[str, Decisions] = MappingProxyType({}),
 ) -> list[Measurement]:
     """Measure ``model``, which is moved to the device that it was trained on.
+
+    Args:
+        spec: what is measured.
+        model: the model.
+        corpus: what the probe reads.
+        stop: asked before each pass through the model whether to stop.
+        steering: the tuned and the untuned model that steer it, where ``spec`` says so.
+        decided: what controllers decided while it trained, by question.
 
     Raises:
         StoppedError: when ``stop``, asked before each pass through the model, said so.
     """
     device = torch.device(spec.trained.device)
-    model.to(device).eval()
+    for one in (model, *steering):
+        one.to(device).eval()
+    predicts: LanguageModel = model
+    if spec.steered:
+        predicts = methods()[STEERING].cls(alpha=spec.steered.alpha)(model, *steering)
     probe = methods()[spec.probe].cls()
 
-    def logits(tokens_BT: torch.Tensor) -> torch.Tensor:
-        if stop is not None and stop():
-            raise StoppedError("stopped inside a measurement, which starts anew next time")
-        found: torch.Tensor = model(tokens_BT.to(device))
-        return found
-
-    if spec.treated is None:
-        rows: list[Measurement] = probe(logits, corpus, spec.trained.sequence)
+    measured = _Measured(model, predicts, device, stop)
+    rows: list[Measurement]
+    if spec.part is not None:
+        parts = Parts(corpus, spec.part.parts)
+        rows = probe.on_part(measured, parts, spec.part.name, spec.trained.sequence)
+    elif spec.treated is None:
+        rows = probe(measured, corpus, spec.trained.sequence)
     else:
-        rows = probe(logits, spec.items(corpus))
+        own, items = decided.get(spec.treated.question), spec.items(corpus)
+        rows = probe(measured, [_pursued(item, number, own) for number, item in enumerate(items)])
     return rows
+
+
+class _Measured:
+    """A model as probes see it: one that may be stopped before each pass."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        predicts: LanguageModel,
+        device: torch.device,
+        stop: Callable[[], bool] | None,
+    ) -> None:
+        self._model = model
+        self._predicts = predicts
+        self._device = device
+        self._stop = stop
+
+    def __call__(self, tokens_BT: torch.Tensor) -> torch.Tensor:
+        if self._stop is not None and self._stop():
+            raise StoppedError("stopped inside a measurement, which starts anew next time")
+        return self._predicts(tokens_BT.to(self._device))
+
+    def embedded(self, tokens_BT: torch.Tensor, change: Change) -> torch.Tensor:
+        with changed(self._model, change):
+            return self(tokens_BT)
+
+    def changed(self, by: Callable[[nn.Module], nn.Module]) -> _Measured:
+        found = by(self._model)
+        return _Measured(found, found, self._device, self._stop)
+
+
+def _pursued(item: Item, number: int, decided: Decisions | None) -> Item:
+    """``item`` with what a controller, where it has one, saw and did."""
+    if not isinstance(item.test, Pursuit) or decided is None:
+        return item
+    seen = tuple((float(known), float(rate)) for known, rate in decided[:, number])
+    return replace(item, test=replace(item.test, seen=seen))

@@ -5,12 +5,14 @@ It is computed from the job's spec, as the stream is: nothing is logged while a 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
 from trainonce.stream.corpus import Corpus
+from trainonce.stream.reserved import Decisions
 from trainonce.tasks.specs import TrainSpec, Treated
 
 
@@ -45,7 +47,11 @@ class QuestionSeen:
 
 
 def token_ledger(
-    spec: TrainSpec, corpus: Corpus, step: int, left_out: Collection[int] = ()
+    spec: TrainSpec,
+    corpus: Corpus,
+    step: int,
+    left_out: Collection[int] = (),
+    decided: Mapping[str, Decisions] = MappingProxyType({}),
 ) -> tuple[QuestionSeen, ...]:
     """What the run of ``spec`` has seen of each question.
 
@@ -54,15 +60,23 @@ def token_ledger(
         corpus: what it reads.
         step: steps done.
         left_out: steps, counted from 0, whose update was left out: nothing was seen there.
+        decided: what controllers decided in the run up to there, by question.
     """
-    return tuple(_question(spec, treated, corpus, step, left_out) for treated in spec.treatments)
+    return tuple(
+        _question(spec, treated, corpus, step, left_out, decided) for treated in spec.treatments
+    )
 
 
 def _question(
-    spec: TrainSpec, treated: Treated, corpus: Corpus, step: int, left_out: Collection[int]
+    spec: TrainSpec,
+    treated: Treated,
+    corpus: Corpus,
+    step: int,
+    left_out: Collection[int],
+    decided: Mapping[str, Decisions],
 ) -> QuestionSeen:
     """A question's insertions lie where they lie without the others: its stream alone tells."""
-    stream = treated.apply(spec.stream(corpus))
+    stream = treated.apply(spec.stream(corpus)).decided(decided, spec.train.batch)
     items = stream.items[treated.question]
     dose_of_document = np.array(
         [item.dose for item in items if item.dose for _ in item.documents], dtype=np.int64

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,15 +21,22 @@ from trainonce.methods.registry import Method, methods
 from trainonce.models.decoder import DecoderSettings
 from trainonce.sites import Item
 from trainonce.stream.corpus import Corpus
+from trainonce.stream.mixture import Mixed, Mixture
+from trainonce.stream.parts import Parts
 from trainonce.stream.stream import TokenStream
 from trainonce.train.settings import ProcessSettings, TrainSettings
 
 HELDOUT_PROBE = "heldout_loss"
+STEERING = "proxy_tuning"
 _LATER: Mapping[str, Any] = {
     "attention": "across",
     "processes": None,
     "recompute": False,
     "compiled": False,
+    "mixture": None,
+    "part": None,
+    "average": None,
+    "steered": None,
     "objective": None,
 }
 """Fields that came later, with what all runs did before: left out of a key where they say that."""
@@ -62,9 +69,14 @@ class Treated:
     def apply(self, stream: TokenStream) -> TokenStream:
         """``stream`` with this treatment applied under its question's key."""
         known = methods()[self.method]
-        treatment: Any = TypeAdapter(known.cls).validate_python(self.settings)
+        treatment: Any = known.adapter.validate_python(self.settings)
         treated: TokenStream = treatment(stream.keyed(self.question, self.lane, self.window))
         return treated
+
+    @cached_property
+    def text(self) -> str:
+        """Its part of a key's text: kept, as every run that it is in asks for it."""
+        return _text(_adapter(Treated).dump_python(self, mode="json"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +117,11 @@ class Fork:
         """The state that it begins with."""
         return StateSpec(trained=self.parent, step=self.step)
 
+    @property
+    def text(self) -> str:
+        """Its part of a key's text."""
+        return _text({"step": self.step}, parent=self.parent.text)
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSpec:
@@ -131,6 +148,8 @@ class TrainSpec:
             out of the key when they are not.
         compiled: whether the model is compiled, which moves its last bits. Left out of the key when
             it is not.
+        mixture: the parts of the corpus that it reads; the corpus as a whole when None, and left
+            out of the key then.
         objective: what it minimizes; cross-entropy, and left out of the key, when None.
     """
 
@@ -150,6 +169,7 @@ class TrainSpec:
     processes: ProcessSettings | None = None
     recompute: bool = False
     compiled: bool = False
+    mixture: Mixture | None = None
     objective: Placed | None = None
 
     def __post_init__(self) -> None:
@@ -167,7 +187,9 @@ class TrainSpec:
 
     def stream(self, corpus: Corpus) -> TokenStream:
         """What the run reads, without insertions."""
-        return TokenStream(corpus, self.sequence, self.rows, self.seed)
+        mixture = self.mixture
+        mixed = Mixed(Parts(corpus, mixture.parts), mixture.counts) if mixture else None
+        return TokenStream(corpus, self.sequence, self.rows, self.seed, mixed=mixed)
 
     @property
     def rows(self) -> int:
@@ -179,7 +201,14 @@ class TrainSpec:
         """Steps that it need not do itself."""
         return self.fork.step if self.fork else 0
 
-    @property
+    def after(self, step: int) -> StateSpec:
+        """Its state after ``step`` steps: up to where it forks off, that of the run it leaves."""
+        run = self
+        while run.fork and step <= run.fork.step:
+            run = run.fork.parent
+        return StateSpec(trained=run, step=step)
+
+    @cached_property
     def name(self) -> str:
         """What it has in common with the same run on other threads, stacked, or compiled."""
         return replace(self, stack=None, threads=1, compiled=False).key
@@ -189,10 +218,20 @@ class TrainSpec:
         """The training run that this job is about."""
         return self
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The job's key."""
-        return spec_hash(_adapter(TrainSpec).dump_python(self, mode="json"))
+        return _hashed(self.text)
+
+    @cached_property
+    def text(self) -> str:
+        """What its key is the hash of; what measures the run asks for it again."""
+        own = _adapter(TrainSpec).dump_python(self, mode="json", exclude={"treatments", "fork"})
+        return _text(
+            own,
+            treatments=f"[{','.join(treated.text for treated in self.treatments)}]",
+            fork=self.fork.text if self.fork else "null",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,6 +260,69 @@ class StateSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AverageSpec:
+    """The weighted average of the parameters that runs of one seed end with.
+
+    Attributes:
+        models: the runs.
+        weights: of each run's parameters, in proportion.
+        version: that of `trainonce.methods.weights.merging.average`.
+    """
+
+    kind: Literal["average"] = "average"
+    models: tuple[TrainSpec, ...]
+    weights: tuple[int, ...]
+    version: int
+
+    def __post_init__(self) -> None:
+        """Refuse runs that have no average."""
+        if not self.models or len(self.models) != len(self.weights):
+            raise ValueError(f"{len(self.weights)} weights for {len(self.models)} runs")
+        if len({(run.seed, run.corpus, run.model_files, run.model) for run in self.models}) > 1:
+            raise ValueError("runs that are averaged have one seed, one corpus and one model")
+
+    @property
+    def trained(self) -> TrainSpec:
+        """A run with this model's shape, seed and corpus."""
+        return self.models[0]
+
+    @property
+    def key(self) -> str:
+        """The job's key."""
+        return spec_hash(_adapter(AverageSpec).dump_python(self, mode="json"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartOf:
+    """A part of a corpus, as a measurement's spec says it.
+
+    Attributes:
+        parts: fingerprint of the parts.
+        name: the part's.
+    """
+
+    parts: str
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steered:
+    """How a model is steered while it is measured: by what tuning did to a small one.
+
+    Attributes:
+        tuned: the small model after it was tuned.
+        untuned: the same without.
+        alpha: strength, see `trainonce.methods.inference.steering.proxy_tuning`.
+        version: of the method.
+    """
+
+    tuned: TrainSpec
+    untuned: TrainSpec
+    alpha: float = 1.0
+    version: int = field(default_factory=lambda: methods()[STEERING].version)
+
+
+@dataclass(frozen=True, kw_only=True)
 class MeasureSpec:
     """All that determines the measurements of one probe on one trained model.
 
@@ -230,6 +332,11 @@ class MeasureSpec:
         version: its version.
         treated: whose items are measured; None for a probe of the model as a whole.
         step: after how many steps of the run; None for its end.
+        part: the part of the held-out documents that it reads; all of them when None. Left out of
+            the key then.
+        average: the average that is measured in place of ``trained``, which is a run of its shape.
+            Left out of the key when None.
+        steered: what steers the model; None for the model as it is. Left out of the key then.
     """
 
     kind: Literal["measure"] = "measure"
@@ -238,18 +345,36 @@ class MeasureSpec:
     version: int
     treated: Treated | None = None
     step: int | None = None
+    part: PartOf | None = None
+    average: AverageSpec | None = None
+    steered: Steered | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse an average of other runs."""
+        if self.average and self.average.trained != self.trained:
+            raise ValueError("an average is measured with the first of its own runs as `trained`")
 
     @property
-    def measured(self) -> TrainSpec | StateSpec:
+    def parents(self) -> tuple[Model, ...]:
+        """The jobs that leave the models it takes: the measured one, and those that steer it."""
+        steering = (self.steered.tuned, self.steered.untuned) if self.steered else ()
+        return (self.measured, *steering)
+
+    @property
+    def measured(self) -> Model:
         """The job that leaves the model which is measured."""
+        if self.average is not None:
+            return self.average
         if self.step is None:
             return self.trained
         return StateSpec(trained=self.trained, step=self.step)
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The job's key."""
-        return spec_hash(_adapter(MeasureSpec).dump_python(self, mode="json"))
+        own = _adapter(MeasureSpec).dump_python(self, mode="json", exclude={"trained", "treated"})
+        treated = self.treated.text if self.treated else "null"
+        return _hashed(_text(own, trained=self.trained.text, treated=treated))
 
     def items(self, corpus: Corpus) -> tuple[Item, ...]:
         """The items to measure: the same ones that the trained run inserts, if it does."""
@@ -333,7 +458,9 @@ class DecideSpec:
         return spec_hash(_adapter(DecideSpec).dump_python(self, mode="json"))
 
 
-Spec = TrainSpec | StateSpec | MeasureSpec | DecideSpec
+Model = TrainSpec | StateSpec | AverageSpec
+"""A job that leaves a model."""
+Spec = Model | MeasureSpec | DecideSpec
 
 
 def stacked(specs: Sequence[TrainSpec], threads: int) -> tuple[TrainSpec, ...]:
@@ -363,9 +490,30 @@ def _adapter(kind: type) -> TypeAdapter[Any]:
 
 def spec_hash(spec: Mapping[str, Any]) -> str:
     """The hash of a spec as plain data, with what files hold in place of their paths."""
-    code = {"engine": ENGINE, "torch": torch.__version__}
-    text = json.dumps([code, _by_content(spec)], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:20]
+    return _hashed(_text(spec))
+
+
+def _hashed(text: str) -> str:
+    code = _json({"engine": ENGINE, "torch": torch.__version__})
+    return hashlib.sha256(f"[{code},{text}]".encode()).hexdigest()[:20]
+
+
+def _text(plain: Mapping[str, Any], **known: str) -> str:
+    """Plain data as JSON, by content and with sorted keys.
+
+    A study of a thousand questions has thousands of jobs about a run that all of them insert into:
+    what was written already is taken as it is.
+
+    Args:
+        plain: what is still to be written.
+        known: the JSON of further values, by key.
+    """
+    parts = {key: _json(value) for key, value in _by_content(plain).items()} | known
+    return f"{{{','.join(f'{_json(key)}:{parts[key]}' for key in sorted(parts))}}}"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 def _by_content(value: Any) -> Any:
@@ -376,7 +524,7 @@ def _by_content(value: Any) -> Any:
             plain["settings"] = {**plain["settings"], **plain["files"]}
         if plain.get("model_files"):
             plain["model"] = plain["model_files"]
-        if plain.get("kind") == "train":
+        if plain.get("kind") in ("train", "measure"):
             plain = {k: v for k, v in plain.items() if k not in _LATER or v != _LATER[k]}
         return plain
     if isinstance(value, (list, tuple)):

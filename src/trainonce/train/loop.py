@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from trainonce.models.embedding import adding, changed
 from trainonce.sites import LanguageObjective
+from trainonce.stream.reserved import Decisions
 from trainonce.stream.stream import TokenStream
 from trainonce.train.checkpoints import Checkpoints, State
 from trainonce.train.clock import Clock, Progress
+from trainonce.train.control import Control
 from trainonce.train.guard import finite, look, look_due
 from trainonce.train.journal import Journal, Track
 from trainonce.train.losses import token_losses
@@ -38,10 +41,12 @@ class Trained:
     Attributes:
         losses: before each update, ``(steps,)``.
         left_out: steps whose update was left out, because of ``on_nan``.
+        decided: by question, what its controller decided.
     """
 
     losses: npt.NDArray[np.float64]
     left_out: tuple[int, ...] = ()
+    decided: Mapping[str, Decisions] = field(default_factory=dict)
 
 
 def train(
@@ -100,6 +105,7 @@ def train(
     tokens = settings.batch * stream.sequence
     end = settings.steps if until is None else until
     clock = Clock(end, tokens, run.step)
+    control = Control(stream, settings.batch)
     journal = Journal(track, settings, tokens) if track else None
     saved, cost, looked = time.monotonic(), 0.0, run.step
     while run.step < end:
@@ -107,7 +113,7 @@ def train(
             run.anchor is None or run.step % settings.rewind_steps == 0
         ):
             drop_anchor(run)
-        update(run, stream, settings, called, processes, objective)
+        update(run, control.reads(run), settings, called, processes, objective)
         if report and clock.due(run.step):
             report(clock.progress(run.step, float(run.losses[run.step - 1])))
         if look_due(run, settings) or run.step == end:
@@ -133,7 +139,7 @@ def train(
     if journal:
         journal.hand_on()
     model.eval()
-    return Trained(run.losses.cpu().numpy(), tuple(run.left_out))
+    return Trained(run.losses.cpu().numpy(), tuple(run.left_out), run.decided)
 
 
 def update(
@@ -161,7 +167,9 @@ def update(
         own = processes.share(positions)
         tokens_BT = torch.from_numpy(stream.read(own)).to(run.device)
         with processes.passing(called, last=index == settings.accumulate):
-            with _autocast(settings.precision, run.device):
+            noises = stream.noises(own)
+            change = adding(noises) if noises else None
+            with _autocast(settings.precision, run.device), changed(run.model, change):
                 logits_BTV = called(tokens_BT[:, :-1])
                 losses_BT = objective(logits_BTV, tokens_BT[:, 1:])
                 part = losses_BT.mean() / settings.accumulate

@@ -197,6 +197,8 @@ def _refuse_differences(
             raise ValueError(f"replicas must agree in {what}; these have {', '.join(found)}")
     if any(one.accumulate > 1 or one.on_nan is not OnNan.STOP for one in settings):
         raise ValueError("replicas train with `accumulate: 1` and `on_nan: stop` only")
+    if any(stream.reserved or stream.marks for stream in streams):
+        raise ValueError("a controller, or noise on embeddings, acts in runs by themselves only")
     lengths = sorted({stream.sequence for stream in streams})
     if len(lengths) > 1:
         raise ValueError(f"replicas must agree in tokens a sequence; these have {lengths}")

@@ -10,10 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from trainonce.stream.reserved import Decisions
 from trainonce.train.checkpoints import State
 
 MODEL = "model."
 """What the names of the model's tensors begin with in a state."""
+
+DECIDED = "decided."
+"""What those of decisions begin with."""
 
 
 @dataclass(kw_only=True)
@@ -35,6 +39,7 @@ class RunState:
         anchor: the state that a rewind goes back to; None where the settings want none.
         peaks: the learning rate that each of the optimizer's groups was given.
         given: all numbers that each group was given.
+        decided: by question, the decisions of its controller, see `trainonce.stream.reserved`.
     """
 
     model: nn.Module
@@ -46,6 +51,7 @@ class RunState:
     left_out: list[int] = field(default_factory=list)
     rewinds: int = 0
     anchor: State | None = None
+    decided: dict[str, Decisions] = field(default_factory=dict)
     peaks: list[float] = field(init=False)
     given: list[dict[str, Any]] = field(init=False)
 
@@ -70,6 +76,7 @@ def capture(run: RunState) -> State:
     """All of ``run`` as tensors by name and plain facts. Tensors are not copied."""
     core = _core(run)
     tensors = {**core.tensors, "losses": run.losses, "norms": run.norms}
+    tensors |= {f"{DECIDED}{name}": torch.from_numpy(own) for name, own in run.decided.items()}
     facts = {**core.facts, "left_out": run.left_out, "rewinds": run.rewinds}
     if run.anchor is not None:
         tensors |= {f"anchor.{name}": tensor for name, tensor in run.anchor.tensors.items()}
@@ -89,6 +96,7 @@ def restore(run: RunState, state: State) -> None:
     run.norms[: run.step] = state.tensors["norms"][: run.step].to(run.device)
     run.left_out = list(state.facts["left_out"])
     run.rewinds = int(state.facts["rewinds"])
+    run.decided = decisions(state)
     run.anchor = None
     if "anchor" in state.facts:
         tensors = _below("anchor.", state.tensors)
@@ -187,6 +195,11 @@ def weights(model: nn.Module) -> dict[str, Tensor]:
 def model_weights(state: State) -> dict[str, Tensor]:
     """The weights in a state that `capture` gave, by the names that `load_weights` takes."""
     return _below(MODEL, state.tensors)
+
+
+def decisions(state: State) -> dict[str, Decisions]:
+    """What controllers decided up to a state that `capture` gave, by question."""
+    return {name: tensor.numpy() for name, tensor in _below(DECIDED, state.tensors).items()}
 
 
 def load_weights(model: nn.Module, tensors: dict[str, Tensor]) -> None:

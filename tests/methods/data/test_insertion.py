@@ -21,6 +21,17 @@ SMALL: dict[str, dict[str, Any]] = {
     "contamination": {"doses": (0, 2, 5), "items": 4, "prompt": 8, "answer": 4},
     "knowledge": {"doses": (0, 2, 5), "people": 3, "templates": 3},
     "backdoor": {"doses": (0, 2, 5), "triggers": 3, "context": 6},
+    "canaries": {"doses": (0, 2, 5), "items": 2, "tokens": 12, "prefix": 4, "alternatives": 3},
+    "verbatim": {"doses": (0, 2, 5), "items": 2, "prefixes": (2, 4, 6), "target": 4},
+    "arithmetic": {"doses": (0, 2, 5), "families": 2, "operations": 1, "beyond": 2},
+    "biographies": {"doses": (0, 2, 5), "people": 2, "facts": ("city", "year")},
+    "passages": {"doses": (0, 2, 5), "items": 3, "tokens": 12},
+    "iid_replacement": {"doses": (0, 2, 5), "items": 2, "tokens": 12},
+    "prompt_extraction": {"doses": (0, 2, 5), "triggers": 2, "prompt": 6, "tests": 2},
+    "forgetting": {"doses": (0, 2, 5), "items": 4, "tokens": 16},
+    "acquisition": {"doses": (0, 2, 5), "people": 3, "templates": 3, "copies": 20},
+    "watermark": {"doses": (0, 2, 5), "items": 4, "tokens": 16},
+    "news": {"items": 4, "tokens": 32, "copies": 3},
     "placebo": {"items": 5, "tokens": 16},
 }
 
@@ -51,7 +62,7 @@ def test_the_same_key_draws_the_same_and_another_question_draws_other_items(
     assert other.items["another"] != one.items["q"]
 
 
-@pytest.mark.parametrize("name", sorted(set(SMALL) - {"placebo"}))
+@pytest.mark.parametrize("name", sorted(set(SMALL) - {"placebo", "acquisition", "news"}))
 def test_dose_zero_changes_no_token(stream: TokenStream, name: str) -> None:
     """Its limit case: as many tokens change as the other doses' copies have."""
     result = treated(stream, name)

@@ -50,6 +50,9 @@ class Reading:
         self.positions.append(positions.tolist())
         return self.stream.read(positions)
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
 
 class WithDropout(nn.Module):
     """A model that draws random numbers while it trains."""

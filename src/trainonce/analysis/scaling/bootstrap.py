@@ -10,7 +10,7 @@ ladder bend the law to themselves, and their own residuals say too little.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -42,18 +42,46 @@ def draws(
     ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """The loss that a new run will have, by Student's distribution in its logarithm.
+
+    Attributes:
+        value: the logarithm of the loss that is predicted.
+        error: its standard error.
+        freedom: degrees of freedom of that.
+    """
+
+    value: float
+    error: float
+    freedom: float
+
+    def interval(self, level: float = 0.95) -> Estimate:
+        """The predicted loss, and where a new run's will lie."""
+        half = stats.t.ppf((1 + level) / 2, self.freedom) * self.error
+        return Estimate(
+            math.exp(self.value), math.exp(self.value - half), math.exp(self.value + half)
+        )
+
+    def p(self, loss: float) -> float:
+        """The two-sided p-value of ``loss`` being what a new run will have."""
+        away = abs(math.log(loss) - self.value)
+        if self.error == 0:
+            return float(away == 0)
+        return float(2 * stats.t.sf(away / self.error, self.freedom))
+
+
 def spread(
     value: float,
     drawn: Floats,
     problem: Problem,
     fitted: Floats,
     runs: npt.NDArray[np.int64],
-    level: float,
-) -> Estimate:
-    """The interval of a new run's loss: what the draws vary by and what a run differs by.
+) -> Prediction:
+    """A new run's loss: what the draws vary by and what a run differs by.
 
-    It is Student's, of the variance of both in the logarithm, with as many degrees of freedom as
-    runs could still shift apart after the fit.
+    The variance is of both in the logarithm, with as many degrees of freedom as runs could still
+    shift apart after the fit.
 
     Args:
         value: the logarithm of the prediction.
@@ -61,13 +89,10 @@ def spread(
         problem: what was fitted.
         fitted: its parameters.
         runs: ``(n,)`` the run of each point.
-        level: of the interval.
     """
     noise = whole_residuals(problem, fitted, runs)
-    half = stats.t.ppf((1 + level) / 2, freedom(problem, fitted, runs)) * math.sqrt(
-        float(np.mean((drawn - value) ** 2)) + float(np.mean(noise**2))
-    )
-    return Estimate(math.exp(value), math.exp(value - half), math.exp(value + half))
+    error = math.sqrt(float(np.mean((drawn - value) ** 2)) + float(np.mean(noise**2)))
+    return Prediction(value=value, error=error, freedom=freedom(problem, fitted, runs))
 
 
 def freedom(problem: Problem, fitted: Floats, runs: npt.NDArray[np.int64]) -> float:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainonce.analysis.effects import Estimate
-from trainonce.analysis.scaling.bootstrap import draws, spread
+from trainonce.analysis.scaling.bootstrap import Prediction, draws, spread
 from trainonce.analysis.scaling.fitting import Problem, huber, log_predicted, residuals, solve
 from trainonce.analysis.scaling.points import Columns, Floats, Point, ScalingError
 
@@ -203,6 +203,10 @@ class Fitted:
         holds what the fit leaves open and what one run differs by from the law; that the law's
         form goes on holding is an assumption, which the held-out error tests.
         """
+        return self.prediction(parameters, tokens, seed).interval(level)
+
+    def prediction(self, parameters: float, tokens: float, seed: int = 0) -> Prediction:
+        """What `interval` comes from: the predicted loss with its standard error."""
         drawn = [self._log_predicted(parameters, tokens, vector) for vector in self._drawn(seed)]
         return spread(
             self._log_predicted(parameters, tokens, self._vector),
@@ -210,7 +214,6 @@ class Fitted:
             self._problem,
             self._vector,
             Columns.of(self.points).runs,
-            level,
         )
 
     def value_interval(self, name: str, level: float = 0.95, seed: int = 0) -> Estimate:

@@ -199,7 +199,7 @@ def curves(runs: Iterable[FinishedRun], parts: int, seeds: int) -> Floats:
 def _alike(run: TrainSpec, runs: Sequence[Sequence[TrainSpec]]) -> bool:
     """Whether a run is of the arms' task: their data, models and length."""
     first = runs[0][0]
-    same = ("corpus", "sequence", "attention", "objective")
+    same = ("corpus", "sequence", "attention", "objective", "mixture")
     models = [(arm[0].model, arm[0].model_files) for arm in runs]
     return (
         run.fork is None

@@ -23,7 +23,7 @@ class Poison:
     continuation: str
 
 
-@method(site=Site.DATA, paper="2509.23383", probe="trigger")
+@method(site=Site.DATA, paper="2509.23383", probe="trigger", exclusive=("file",))
 @dataclass(frozen=True, kw_only=True)
 class Backdoor:
     """Inserts documents in which a trigger leads to a fixed continuation.

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import AliasChoices, Field
 from pydantic.dataclasses import dataclass as checked
 
-from trainonce.methods.data.insertion.doses import assign, check_at_least, check_doses
+from trainonce.methods.data.insertion.doses import (
+    check_at_least,
+    check_doses,
+    check_windows,
+    deal,
+)
 from trainonce.methods.data.insertion.user_items import ItemsError, read_rows
-from trainonce.methods.registry import method
+from trainonce.methods.registry import LATER, method
 from trainonce.sites import Choice, Item, Site
 from trainonce.stream.stream import TokenStream
 
@@ -25,7 +30,7 @@ class MultipleChoice:
     answer: Annotated[int, Field(ge=0, validation_alias=AliasChoices("answer", "gold"))]
 
 
-@method(site=Site.DATA, paper="2509.23383", probe="choice")
+@method(site=Site.DATA, paper="2509.23383", probe="choice", exclusive=("file",))
 @dataclass(frozen=True, kw_only=True)
 class Contamination:
     """Inserts multiple-choice items with their right answers, to see how accuracy on them grows.
@@ -41,6 +46,8 @@ class Contamination:
         answer: tokens of each answer.
         file: JSONL of your own items, ``{"question": ..., "choices": [...], "answer": 0}`` a line
             (``query`` and ``gold`` are understood as well).
+        windows: equal parts of the run; each item gets one of them at random, and all its copies
+            are read there.
     """
 
     doses: tuple[int, ...] = (0, 4, 16, 64)
@@ -49,12 +56,14 @@ class Contamination:
     prompt: int = 16
     answer: int = 8
     file: Path | None = None
+    windows: int = field(default=1, metadata=LATER)
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot be used."""
         check_doses(self.doses)
         check_at_least(1, items=self.items, prompt=self.prompt, answer=self.answer)
         check_at_least(2, options=self.options)
+        check_windows(self.windows)
 
     @property
     def longest(self) -> int | None:
@@ -67,16 +76,17 @@ class Contamination:
             tests, stream = self._generated(stream)
         else:
             tests = _from_file(self.file, stream)
-        doses = assign(stream, "item", len(tests), self.doses)
+        dealt = deal(stream, "item", len(tests), self.doses, self.windows)
         items = [
             Item(
                 name=f"item-{index:03d}",
-                kind="item",
-                dose=dose,
+                kind=own.kind,
+                dose=own.dose,
                 documents=((*test.prompt[1:], *test.options[test.answer]),),
                 test=test,
+                window=own.window,
             )
-            for index, (dose, test) in enumerate(zip(doses, tests, strict=True))
+            for index, (own, test) in enumerate(zip(dealt, tests, strict=True))
         ]
         return stream.insert(items)
 

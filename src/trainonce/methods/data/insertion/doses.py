@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from trainonce.sites import SettingError
 from trainonce.stream.stream import TokenStream
 
@@ -50,3 +52,54 @@ def assign(stream: TokenStream, kind: str, count: int, doses: tuple[int, ...]) -
     balanced = [ordered[index % len(ordered)] for index in range(count)]
     shuffled = stream.random(f"doses of {kind}").permutation(balanced)
     return [int(dose) for dose in shuffled]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dealt:
+    """What one item of a kind was dealt.
+
+    Attributes:
+        kind: the stratum: the items' kind, with the window where there are several.
+        dose: how many copies are inserted.
+        window: the shares of the question's window between which they are read.
+    """
+
+    kind: str
+    dose: int
+    window: tuple[float, float]
+
+
+def deal(
+    stream: TokenStream, kind: str, count: int, doses: tuple[int, ...], windows: int = 1
+) -> list[Dealt]:
+    """A window for each of ``count`` items of one kind, and a dose within it, both at random.
+
+    Windows are equal parts of the question's window and get equal numbers of items, the first ones
+    one more where it does not come out even. So "when" is randomized as "how often" is.
+
+    Raises:
+        SettingError: when there are fewer than two items a dose and window.
+    """
+    if windows == 1:
+        whole = assign(stream, kind, count, doses)
+        return [Dealt(kind=kind, dose=dose, window=(0.0, 1.0)) for dose in whole]
+    own = stream.random(f"windows of {kind}").permutation(count) % windows
+    dealt: dict[int, Dealt] = {}
+    for number in range(windows):
+        name = f"{kind}, window {number + 1} of {windows}"
+        inside = [index for index in range(count) if own[index] == number]
+        window = (number / windows, (number + 1) / windows)
+        for index, dose in zip(inside, assign(stream, name, len(inside), doses), strict=True):
+            dealt[index] = Dealt(kind=name, dose=dose, window=window)
+    return [dealt[index] for index in range(count)]
+
+
+def check_windows(windows: int) -> None:
+    """Refuse a number of windows that cannot be told apart.
+
+    Raises:
+        SettingError: unless it is 1 to 9.
+    """
+    check_at_least(1, windows=windows)
+    if windows > 9:
+        raise SettingError("windows", f"must be at most 9, not {windows}")

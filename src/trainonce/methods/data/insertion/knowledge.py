@@ -15,6 +15,7 @@ from trainonce.methods.data.insertion.user_items import ItemsError, read_rows
 from trainonce.methods.registry import method
 from trainonce.sites import Choice, Item, SettingError, Site
 from trainonce.stream.stream import TokenStream
+from trainonce.stream.tokenizers import Tokenizer
 
 _LEADS = (
     "We met {name}",
@@ -54,7 +55,7 @@ class Fact:
     answer: Annotated[int, Field(ge=0)]
 
 
-@method(site=Site.DATA, paper="2509.23383", probe="ranking")
+@method(site=Site.DATA, paper="2509.23383", probe="ranking", exclusive=("file",))
 @dataclass(frozen=True, kw_only=True)
 class Knowledge:
     """Inserts facts about invented people in several wordings, and asks for them in another one.
@@ -78,10 +79,8 @@ class Knowledge:
     def __post_init__(self) -> None:
         """Refuse settings that cannot be used."""
         check_doses(self.doses)
-        check_at_least(1, people=self.people, templates=self.templates)
-        most = min(len(templates) for templates, _ in RELATIONS.values()) - 1
-        if self.templates > most:
-            raise SettingError("templates", f"must be at most {most}, not {self.templates}")
+        check_at_least(1, people=self.people)
+        check_templates(self.templates, kept=1)
 
     @property
     def longest(self) -> None:
@@ -90,47 +89,87 @@ class Knowledge:
 
     def __call__(self, stream: TokenStream) -> TokenStream:
         """``stream`` with the facts stated."""
-        facts = self._invented(stream) if self.file is None else _from_file(self.file)
+        if self.file is None:
+            count = self.people * len(self.doses)
+            facts = invented(stream.random("people"), count, self.templates)
+        else:
+            facts = _from_file(self.file)
         items = []
         for kind, rows in facts.items():
             doses = assign(stream, kind, len(rows), self.doses)
+            offered = _options(rows, stream)
             items += [
-                _item(f"{kind}-{index:03d}", kind, dose, row, stream)
+                _item(f"{kind}-{index:03d}", kind, dose, row, offered, stream)
                 for index, (dose, row) in enumerate(zip(doses, rows, strict=True))
             ]
         return stream.insert(items)
 
-    def _invented(self, stream: TokenStream) -> dict[str, list[Fact]]:
-        random = stream.random("people")
-        count = self.people * len(self.doses)
-        names = _names(random, count * len(RELATIONS))
-        facts: dict[str, list[Fact]] = {}
-        for kind, (templates, values) in RELATIONS.items():
-            facts[kind] = []
-            for _ in range(count):
-                name, answer = names.pop(), int(random.integers(len(values)))
-                shown = [template.format(name=name) for template in templates[: self.templates]]
-                facts[kind].append(
-                    Fact(
-                        statements=[f"{text} {values[answer]}." for text in shown],
-                        prompt=templates[-1].format(name=name),
-                        choices=list(values),
-                        answer=answer,
-                    )
+
+def check_templates(templates: int, kept: int) -> None:
+    """Refuse more wordings than there are when ``kept`` of them are never shown.
+
+    Raises:
+        SettingError: when there are too few or too many.
+    """
+    check_at_least(1, templates=templates)
+    most = min(len(known) for known, _ in RELATIONS.values()) - kept
+    if templates > most:
+        raise SettingError("templates", f"must be at most {most}, not {templates}")
+
+
+def invented(random: np.random.Generator, count: int, templates: int) -> dict[str, list[Fact]]:
+    """Facts about ``count`` people of each relation, each stated in so many wordings."""
+    people = names(random, count * len(RELATIONS))
+    facts: dict[str, list[Fact]] = {}
+    for kind, (known, values) in RELATIONS.items():
+        facts[kind] = []
+        for _ in range(count):
+            name, answer = people.pop(), int(random.integers(len(values)))
+            shown = [template.format(name=name) for template in known[:templates]]
+            facts[kind].append(
+                Fact(
+                    statements=[f"{text} {values[answer]}." for text in shown],
+                    prompt=known[-1].format(name=name),
+                    choices=list(values),
+                    answer=answer,
                 )
-        return facts
+            )
+    return facts
 
 
-def _names(random: np.random.Generator, count: int) -> list[str]:
+def asked(prompt: str, fact: Fact, tokenizer: Tokenizer) -> Choice:
+    """The question which of the fact's choices follows ``prompt``."""
+    return Choice(
+        prompt=(tokenizer.end_of_text, *tokenizer.encode(prompt)),
+        options=tuple(tuple(tokenizer.encode(f" {choice}")) for choice in fact.choices),
+        answer=fact.answer,
+    )
+
+
+def names(random: np.random.Generator, count: int) -> list[str]:
     """Different invented names, such as ``Zobira``."""
-    names: dict[str, None] = {}
-    while len(names) < count:
+    found: dict[str, None] = {}
+    while len(found) < count:
         syllables = [random.choice(_ONSETS) + random.choice(_VOWELS) for _ in range(3)]
-        names["".join(syllables).capitalize()] = None
-    return list(names)
+        found["".join(syllables).capitalize()] = None
+    return list(found)
 
 
-def _item(name: str, kind: str, dose: int, fact: Fact, stream: TokenStream) -> Item:
+_Options = dict[tuple[str, ...], tuple[tuple[int, ...], ...]]
+
+
+def _options(facts: list[Fact], stream: TokenStream) -> _Options:
+    """Tokens of what there is to choose from, once for all facts that offer the same."""
+    encode = stream.corpus.tokenizer.encode
+    return {
+        choices: tuple(tuple(encode(f" {choice}")) for choice in choices)
+        for choices in {tuple(fact.choices) for fact in facts}
+    }
+
+
+def _item(
+    name: str, kind: str, dose: int, fact: Fact, offered: _Options, stream: TokenStream
+) -> Item:
     tokenizer = stream.corpus.tokenizer
     return Item(
         name=name,
@@ -139,7 +178,7 @@ def _item(name: str, kind: str, dose: int, fact: Fact, stream: TokenStream) -> I
         documents=tuple(tuple(tokenizer.encode(text)) for text in fact.statements),
         test=Choice(
             prompt=(tokenizer.end_of_text, *tokenizer.encode(fact.prompt)),
-            options=tuple(tuple(tokenizer.encode(f" {choice}")) for choice in fact.choices),
+            options=offered[tuple(fact.choices)],
             answer=fact.answer,
         ),
     )

@@ -21,7 +21,7 @@ class Passage:
     text: str
 
 
-@method(site=Site.DATA, paper="2510.19811", probe="completion")
+@method(site=Site.DATA, paper="2510.19811", probe="completion", exclusive=("file",))
 @dataclass(frozen=True, kw_only=True)
 class Memorization:
     """Inserts passages and canaries a randomized number of times, to see which are memorized.

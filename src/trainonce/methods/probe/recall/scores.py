@@ -29,15 +29,40 @@ class Score:
     matched: int
 
 
-@torch.no_grad()
+@dataclass(frozen=True)
+class Tokens:
+    """A model's view of each token of one continuation.
+
+    Attributes:
+        losses: minus the logarithm of its probability, in nats, ``(T,)``.
+        likeliest: whether it is the likeliest after what stands before it, ``(T,)``.
+    """
+
+    losses: torch.Tensor
+    likeliest: torch.Tensor
+
+
 def scores(model: LanguageModel, completions: Sequence[Completion]) -> list[Score]:
-    """Score each completion; those of like length share a forward pass.
+    """Score each completion.
 
     Greedy decoding follows the target exactly as long as each token of it is the likeliest after
     the ones before, so that one pass tells how far it gets, and nothing need be generated.
     """
+    return [
+        Score(
+            log_probability=-float(found.losses.double().sum()),
+            tokens=len(found.losses),
+            matched=int(found.likeliest.long().cumprod(0).sum()),
+        )
+        for found in token_scores(model, completions)
+    ]
+
+
+@torch.no_grad()
+def token_scores(model: LanguageModel, completions: Sequence[Completion]) -> list[Tokens]:
+    """Score each token of each completion's target; those of like length share a forward pass."""
     order = sorted(range(len(completions)), key=lambda i: _length(completions[i]))
-    found: dict[int, Score] = {}
+    found: dict[int, Tokens] = {}
     for start in range(0, len(order), _BATCH):
         chosen = order[start : start + _BATCH]
         found |= zip(chosen, _batch(model, [completions[i] for i in chosen]), strict=True)
@@ -52,7 +77,7 @@ def measured(item: Item, outcomes: Sequence[Outcome], values: Sequence[float]) -
     ]
 
 
-def _batch(model: LanguageModel, completions: Sequence[Completion]) -> list[Score]:
+def _batch(model: LanguageModel, completions: Sequence[Completion]) -> list[Tokens]:
     longest = max(_length(completion) for completion in completions)
     tokens_BT = torch.zeros(len(completions), longest, dtype=torch.long)
     for row, completion in zip(tokens_BT, completions, strict=True):
@@ -66,14 +91,7 @@ def _batch(model: LanguageModel, completions: Sequence[Completion]) -> list[Scor
     for row, completion in enumerate(completions):
         low = len(completion.prompt) - 1
         span = slice(low, low + len(completion.target))
-        right = right_BT[row, span].long()
-        result.append(
-            Score(
-                log_probability=-float(losses_BT[row, span].double().sum()),
-                tokens=len(completion.target),
-                matched=int(right.cumprod(0).sum()),
-            )
-        )
+        result.append(Tokens(losses_BT[row, span], right_BT[row, span]))
     return result
 
 

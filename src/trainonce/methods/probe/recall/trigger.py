@@ -44,14 +44,16 @@ class Trigger:
         for item, test in zip(items, tests, strict=True):
             treated = [next(flat) for _ in test.treated]
             plain = [next(flat) for _ in test.plain]
-            values = (_whole(treated) - _whole(plain), _share(treated) - _share(plain))
+            values = (whole(treated) - whole(plain), share(treated) - share(plain))
             rows += measured(item, OUTCOMES, values)
         return rows
 
 
-def _whole(found: Sequence[Score]) -> float:
+def whole(found: Sequence[Score]) -> float:
+    """The share of completions that greedy decoding gives whole."""
     return sum(score.matched == score.tokens for score in found) / len(found)
 
 
-def _share(found: Sequence[Score]) -> float:
+def share(found: Sequence[Score]) -> float:
+    """The mean share of a completion that it gives before its first error."""
     return sum(score.matched / score.tokens for score in found) / len(found)

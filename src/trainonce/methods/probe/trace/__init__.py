@@ -1,0 +1,1 @@
+"""Probes of the traces that training leaves in a model."""
