@@ -1,10 +1,14 @@
-"""Whether answers are true: by simulation, whose effects are known.
+"""Whether answers are true: by simulation, whose effects are known, and by runs of their own.
 
 python benchmarks/validity.py coverage [--quick] [--json]
+python benchmarks/validity.py agreement [--quick] [--json] [--workers N]
 
-Studies of made-up measurements go through the analysis: how often 95 % intervals hold the effect,
-for every kind of outcome; how often a study without effects is rejected; and how far the power is
-from what the plan promised. Nothing is trained.
+coverage: studies of made-up measurements go through the analysis: how often 95 % intervals hold the
+effect, for every kind of outcome; how often a study without effects is rejected; how far the power
+is from what the plan promised, and what refutations take of it. Nothing is trained.
+
+agreement: eight questions are asked in one trunk and each in runs of its own, at three seeds: how
+far the answers differ, and in how many cells the shared interval holds the own runs' estimate.
 """
 
 from __future__ import annotations
@@ -12,14 +16,17 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
 from trainonce.analysis.effects import Sample, effect, mean, trend
-from trainonce.analysis.verdicts import ALPHA, Verdict, verdict
+from trainonce.analysis.refutations import Claimed, failed, refutations_of_items
+from trainonce.analysis.verdicts import ALPHA, Verdict, standing, verdict
 from trainonce.plan.power import POWER, detectable_effect
+from trainonce.run.scheduler import Event
 
 Floats = npt.NDArray[np.float64]
 
@@ -137,12 +144,13 @@ def rejected(studies: int) -> float:
     return rejections / studies
 
 
-def power_gap(studies: int) -> float:
+def power(studies: int) -> tuple[float, float]:
     """Points between how often the smallest detectable effect is found and what was promised.
 
-    Normal outcomes at two doses, which is what the plan's formula is of.
+    Normal outcomes at two doses, which is what the plan's formula is of. And the points of it that
+    refutations take, where a seed's items are a stratum.
     """
-    found = 0
+    found = kept = 0
     for study in range(studies):
         random = np.random.default_rng([study, 8])
         units, strata = LAYOUTS[study % len(LAYOUTS)]
@@ -152,28 +160,68 @@ def power_gap(studies: int) -> float:
         sample = Sample(values, doses, np.tile(np.arange(units) % strata, 2))
         estimate = effect(sample.of(DOSES[-1]), sample.of(0))
         p = trend(sample, random)
-        found += verdict(estimate, p, 1, smallest / 100, units) is Verdict.YES
-    return 100 * (found / studies - POWER)
+        told = verdict(estimate, p, 1, smallest / 100, units)
+        claim = Claimed(
+            found=told,
+            estimate=estimate.value,
+            p_adjusted=p,
+            direction=1,
+            smallest=smallest / 100,
+        )
+        seeds = {seed: sample.strata % 2 == seed for seed in range(min(2, strata))}
+        groups = {f"seed {seed}": inside for seed, inside in seeds.items()}
+        checks = refutations_of_items(claim, sample, groups, seeds, random)
+        found += told is Verdict.YES
+        kept += standing(told, list(failed(checks)))[0] is Verdict.YES
+    return 100 * (found / studies - POWER), 100 * (found - kept) / studies
 
 
-def main() -> None:
-    options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    options.add_argument("what", choices=["coverage"])
-    options.add_argument("--quick", action="store_true", help="200 studies in place of 2,000")
-    options.add_argument("--json", action="store_true", help="one document on standard output")
-    chosen = options.parse_args()
-    studies = 200 if chosen.quick else 2000
+def _coverage(studies: int, *, as_json: bool) -> None:
     held = {kind: coverage(kind, studies) for kind in KINDS}
     held["paired"] = paired(studies)
-    document = {"coverage": held, "aa": rejected(studies), "power_gap": power_gap(studies)}
-    if chosen.json:
+    gap, taken = power(studies)
+    document = {
+        "coverage": held,
+        "aa": rejected(studies),
+        "power_gap": gap,
+        "taken_by_refutations": taken,
+    }
+    if as_json:
         print(json.dumps({**document, "studies": studies}, indent=1))
         return
     print(f"{studies} studies each; 95 % intervals hold the effect, by kind of outcome:")
     for kind, share in held.items():
         print(f"  {kind.replace('_', ' '):16}{share:.3f}")
     print(f"A/A rejected: {document['aa']:.3f}; power over what was promised, in points: ", end="")
-    print(f"{document['power_gap']:+.1f}")
+    print(f"{gap:+.1f}; refutations take {taken:.1f} of it")
+
+
+def _agreement(*, quick: bool, as_json: bool, workers: int | None) -> None:
+    import agreement
+
+    from trainonce.stream.home import home
+
+    def tell(event: Event) -> None:
+        if event.kind in ("done", "failed"):
+            print(f"{event.kind}: {event.job.reason}", file=sys.stderr)
+
+    found = agreement.agreement(home(), quick=quick, workers=workers, report=tell)
+    print(json.dumps(found.to_json(), indent=1) if as_json else agreement.table(found))
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    options.add_argument("what", choices=["coverage", "agreement"])
+    options.add_argument(
+        "--quick", action="store_true", help="200 studies in place of 2,000; tiny runs at one seed"
+    )
+    options.add_argument("--json", action="store_true", help="one document on standard output")
+    options.add_argument("--workers", type=int, help="processes side by side, for agreement")
+    chosen = options.parse_args()
+    if chosen.what == "agreement":
+        _agreement(quick=chosen.quick, as_json=chosen.json, workers=chosen.workers)
+    else:
+        _coverage(200 if chosen.quick else 2000, as_json=chosen.json)
 
 
 if __name__ == "__main__":

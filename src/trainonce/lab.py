@@ -9,12 +9,16 @@ from pathlib import Path
 
 from trainonce.analysis.answering import answer
 from trainonce.analysis.answers import Answers
+from trainonce.analysis.dependence.deciding import dependence
+from trainonce.analysis.dependence.results import Dependence
 from trainonce.analysis.pilots import observed_spreads
 from trainonce.plan.cost import predict
-from trainonce.plan.plan import Plan
+from trainonce.plan.dependence import Asked, DependenceError, DependencePlan, asked, plan_dependence
+from trainonce.plan.plan import Plan, Role
 from trainonce.plan.planner import plan
 from trainonce.plan.saved import is_saved_plan, read
 from trainonce.plan.sensitivity import Sensitivity, sensitivities
+from trainonce.run import checks
 from trainonce.run.cache import JobCache
 from trainonce.run.fates import Kind, fates
 from trainonce.run.history import HomeHistory
@@ -136,23 +140,76 @@ class Study:
             JobFailedError: when a job fails; running again goes on from there.
             ExecutorError: when Ray is not installed, or there is no such cluster.
         """
-        show = report or _warn
-
-        def tell(event: Event) -> None:
-            record(event)
-            show(event)
-
-        planned = self.plan()
-        with recording(planned, predict(planned, workers).jobs) as record:
-            carry_out(
-                planned,
-                workers=workers,
-                ray=ray,
-                retries=retries,
-                report=tell,
-                trackers=trackers,
-            )
+        _carry_out(self.plan(), workers, ray, retries, report, trackers)
         return self
+
+    def plan_check(self, wanted: Asked, progress: Progress | None = None) -> DependencePlan:
+        """The jobs of a dependence test, with their cost; nothing is trained.
+
+        Raises:
+            StudyError: as `plan`.
+            DependenceError: when there is no such state to leave, or nothing to test.
+        """
+        base = self.plan(progress)
+        if any(job.stack for job in base.jobs if job.role in (Role.TRUNK, Role.PLAIN)):
+            # a stack keeps no states, so that these runs are trained by themselves
+            if self.definition is None:
+                raise DependenceError("this saved plan stacks its runs, which keep no states then")
+            base = plan(self.definition, self.home, progress, known=lambda run: run)
+        return plan_dependence(base, wanted)
+
+    def check(
+        self,
+        start: str = Asked.start,
+        *,
+        length: str | float = Asked.length,
+        design: str | None = None,
+        workers: int | None = None,
+    ) -> Dependence:
+        """Test whether the questions that share the trunk touch each other.
+
+        Forks leave one state of the trunk with the items of some questions and without the others';
+        the items of all are measured in each. The study's answers then show what was found.
+
+        Args:
+            start: where forks leave: a share of the trunk, as in ``60%``, or ``JOB@STEP``.
+            length: the share of the run's steps that a fork trains.
+            design: ``alone``: each question alone, all and none; ``factorial``: all main effects
+                and pairwise interactions at once; the second from five questions on when left out.
+            workers: as in `run`.
+
+        Raises:
+            DependenceError: when there is no such state or design, or nothing to test.
+        """
+        return self.checked(asked(start, length, design), workers=workers)
+
+    def checked(
+        self,
+        wanted: Asked,
+        *,
+        workers: int | None = None,
+        report: Callable[[Event], None] | None = None,
+    ) -> Dependence:
+        """The outcome of a dependence test, which is carried out where it was not, and remembered.
+
+        Args:
+            wanted: the test.
+            workers: as in `run`.
+            report: as in `run`.
+        """
+        planned = self.plan_check(wanted)
+        _carry_out(planned.plan, workers, None, RETRIES, report, ())
+        checks.remember(self.plan(), wanted)
+        return dependence(planned)
+
+    @property
+    def dependence(self) -> Dependence | None:
+        """What the last dependence test found; None where there was none, or jobs of it went."""
+        wanted = checks.remembered(self.plan())
+        if wanted is None:
+            return None
+        planned = self.plan_check(wanted)
+        return None if self._missing(planned.plan) else dependence(planned)
 
     def precision(self) -> tuple[Sensitivity, ...]:
         """What each question can detect, with what is planned and with more of it.
@@ -165,7 +222,10 @@ class Study:
     @property
     def missing(self) -> int:
         """How many jobs are neither finished nor left out since their arm stopped or diverged."""
-        found = fates(self.plan(), JobCache(self.home))
+        return self._missing(self.plan())
+
+    def _missing(self, planned: Plan) -> int:
+        found = fates(planned, JobCache(self.home))
         return sum(fate.kind is Kind.OPEN for fate in found.values())
 
     @property
@@ -177,7 +237,28 @@ class Study:
         """
         if self.missing:
             raise RuntimeError(f"{self.missing} jobs of this study are not finished: run it first")
-        return answer(self.plan())
+        return answer(self.plan(), self.dependence)
+
+
+def _carry_out(
+    planned: Plan,
+    workers: int | None,
+    ray: str | None,
+    retries: int,
+    report: Callable[[Event], None] | None,
+    trackers: Sequence[Tracker],
+) -> None:
+    """Run what is not finished of a plan, and keep a record of it in the ledger."""
+    show = report or _warn
+
+    def tell(event: Event) -> None:
+        record(event)
+        show(event)
+
+    with recording(planned, predict(planned, workers).jobs) as record:
+        carry_out(
+            planned, workers=workers, ray=ray, retries=retries, report=tell, trackers=trackers
+        )
 
 
 def _warn(event: Event) -> None:

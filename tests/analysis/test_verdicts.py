@@ -8,6 +8,7 @@ from trainonce.analysis.effects import Estimate
 from trainonce.analysis.verdicts import (
     FEWEST_RUNS,
     Verdict,
+    standing,
     verdict,
     verdict_of_diverged,
     verdict_of_stopped,
@@ -49,12 +50,6 @@ def test_two_pairs_of_runs_may_exclude_and_one_may_not() -> None:
     assert verdict(effect, 1.0, 0, smallest=0.1, units=1, fewest=FEWEST_RUNS) is OPEN
 
 
-def test_what_rests_on_a_refuted_assumption_tells_nothing() -> None:
-    for effect in (Estimate(0.0, -0.02, 0.02), Estimate(3.0, 2.9, 3.1)):
-        assert verdict(effect, 0.001, 1, 0.1, units=12) is not OPEN
-        assert verdict(effect, 0.001, 1, 0.1, units=12, refuted=True) is OPEN
-
-
 def test_without_an_interval_nothing_is_told() -> None:
     effect = Estimate(3.0, float("-inf"), float("inf"))
     for direction in (1, -1, 0):
@@ -84,3 +79,16 @@ def test_an_arm_that_diverged_at_every_seed_did_not_lower_the_loss(
     direction: int, diverged: int, runs: int, expected: Verdict
 ) -> None:
     assert verdict_of_diverged(direction, diverged, runs) is expected
+
+
+@pytest.mark.parametrize("found", [YES, NO])
+def test_a_verdict_whose_tests_did_not_hold_cannot_be_told(found: Verdict) -> None:
+    assert standing(found, []) == (found, "")
+    told, reason = standing(found, ["A/A", "dependence"])
+    assert told is OPEN
+    assert reason == f"It would be {found}, but did not hold: A/A, dependence."
+
+
+def test_what_could_not_be_told_stays_so() -> None:
+    assert standing(OPEN, ["A/A"]) == (OPEN, "What it rests on did not hold: A/A.")
+    assert standing(OPEN, []) == (OPEN, "")

@@ -159,3 +159,19 @@ def test_a_large_plan_says_what_is_not_drawn(plan: Plan) -> None:
     ]
     text = plan_svg(replace(plan, jobs=(*plan.jobs, *runs)))
     assert "12 more lines are not drawn" in text
+
+
+def test_runs_that_are_alike_stand_under_one_heading(plan: Plan) -> None:
+    rungs = [
+        replace(job(replace(TRUNK, seed=seed, stack=None), Role.RUNG), label=f"rung width {seed}")
+        for seed in (8, 16)
+    ]
+    runs = [
+        replace(one, spec=replace(one.spec, model=DecoderSettings(width=width, layers=1, heads=2)))
+        for one, width in zip(rungs, (16, 32), strict=True)
+        if isinstance(one.spec, TrainSpec)
+    ]
+    both = plan_svg(replace(plan, jobs=(*plan.jobs, *runs)))
+    words = [text.text or "" for text in ET.fromstring(both).iter() if text.text]
+    assert "2 rungs" in words
+    assert any(word.startswith("width 8, width 16") for word in words)

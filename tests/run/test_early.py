@@ -18,8 +18,11 @@ import pytest
 import trainonce
 from tests.run.early_studies import study, sweep
 from trainonce.plan.plan import Job, Plan, Reason, Role
+from trainonce.report.branches import branches
 from trainonce.report.graph import graph_tree
 from trainonce.report.html import render
+from trainonce.report.live.facts import steps_reached
+from trainonce.report.live.study import Records, ServedStudy
 from trainonce.report.picture import plan_svg
 from trainonce.report.status import status_view
 from trainonce.run.cache import JobCache
@@ -161,6 +164,37 @@ def test_what_is_left_out_is_told_and_kept(finished: trainonce.Study, told: list
     assert known.to_json()["counts"]["skipped"] == len(skipped)
     assert status_view(known) is not None
     assert not list((finished.home / "jobs").glob("*.work"))
+
+
+def test_a_saved_plan_with_decisions_is_read_as_it_was(
+    finished: trainonce.Study, tmp_path: Path
+) -> None:
+    finished.plan().save(tmp_path / "plan.json")
+    found = Plan.read(tmp_path / "plan.json", finished.home)
+    assert found == finished.plan()
+    assert any(job.gates for job in found.jobs)
+    again = trainonce.Study.from_plan(found)
+    assert not again.missing
+    assert without_times(again) == without_times(finished)
+
+
+def test_the_live_page_shows_what_was_left_out(finished: trainonce.Study) -> None:
+    """Its line ends where the arm was stopped, also where only the cache knows of it."""
+    plan, page = finished.plan(), finished.answers.answers[0]
+    for records in (Records(finished.home), Records(finished.home / "without a ledger")):
+        live = ServedStudy(records, lambda: plan, plan)
+        facts = live.look().facts
+        assert live.is_finished
+        assert facts["answer.0.verdict"] == page.verdict.value.capitalize()
+        assert "stopped after step 16 of 64" in str(facts["answer.0.sentence"])
+        states = {job.key: live.jobs[job.key].state for job in absurd(plan, "train")}
+        assert set(states.values()) == {"skipped"}
+        reached = steps_reached(plan, live.jobs)
+        (name,) = (b.name for b in branches(plan) if absurd(plan, "train")[0] in b.jobs)
+        assert reached[name] == 16
+        left_out = sum(job.run_equivalents for job in live.jobs.values() if job.state == "skipped")
+        whole = sum(job.run_equivalents for job in live.jobs.values())
+        assert facts["study.cost"] == f"{whole - left_out:.2f} of {whole:.2f} run-equivalents"
 
 
 def test_once_begun_the_plan_stays_whatever_is_finished(

@@ -444,11 +444,22 @@ def test_what_stop_may_say(tmp_path: Path, stop: str, line: int, field: str, say
         (f"at: 50%\n{RATES}", "an arm that leaves late has no finished curves"),
         ("treatment: {method: memorization, tokens: 16}", "items are no runs"),
         ("treatment: {change: {objective: [z_loss, label_smoothing]}}", "different objectives"),
+        ("treatment: {change: {length: [300 steps, 400 steps]}}", "lengths are not rivals"),
+        (
+            "treatment: {change: {data.mixture: [{a: 1}, {rest: 1}]}}",
+            "on different mixtures tell nothing",
+        ),
+        (f"outcome: heldout_loss/a\n{RATES}", "not on a part of them"),
+        (
+            "treatment: {change: {model: mini}}\nladder: [13%, 25%, 70%]",
+            "with a `ladder` or a `small` run need not be trained",
+        ),
     ],
 )
 def test_stop_is_refused_where_nothing_could_be_stopped(
     tmp_path: Path, question: str, says: str
 ) -> None:
-    ((line, field, text),) = problems(tmp_path, f"stop: early\n{question}")
-    assert (line, field) == (9, "questions[0].stop")
+    head = HEAD.replace("  model", "  data: {corpus: stdlib, parts: {a: a*}}\n  model", 1)
+    ((line, field, text),) = problems(tmp_path, f"stop: early\n{question}", head)
+    assert (line, field) == (10, "questions[0].stop")
     assert says in text

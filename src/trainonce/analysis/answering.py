@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,12 +24,15 @@ from trainonce.analysis.answers import (
     StepAnswer,
 )
 from trainonce.analysis.averages import average_checks
+from trainonce.analysis.dependence.results import Dependence
 from trainonce.analysis.detection import Detection, detection
 from trainonce.analysis.effects import Estimate, Floats, Sample, effect, holm, mean, trend
 from trainonce.analysis.emulated import true_tuning
 from trainonce.analysis.ladders import held_out, predicted
 from trainonce.analysis.pilots import item_spread
 from trainonce.analysis.runs import Arm, compared, spread
+from trainonce.analysis.samples import sample_of
+from trainonce.analysis.stands import after_tests
 from trainonce.analysis.verdicts import (
     FEWEST,
     FEWEST_RUNS,
@@ -39,36 +42,34 @@ from trainonce.analysis.verdicts import (
     verdict_of_stopped,
 )
 from trainonce.methods.registry import Outcome, probe_of
-from trainonce.plan.plan import Plan, PlannedLadder, PlannedQuestion, Role
+from trainonce.plan.plan import Job, Plan, PlannedLadder, PlannedQuestion, Role
 from trainonce.plan.power import pairs_needed
 from trainonce.plan.sensitivity import items_needed
 from trainonce.run.cache import COLUMNS, JobCache
 from trainonce.run.fates import spent
+from trainonce.run.losses import saved_losses
 from trainonce.run.scheduler import promised_seconds, spent_seconds
 from trainonce.stream.keys import generator
 from trainonce.study.questions import ItemQuestion, RunQuestion
 from trainonce.study.schema import AA, Strategy
-from trainonce.tasks.specs import TrainSpec
+from trainonce.tasks.specs import MeasureSpec, TrainSpec
 
 
-def answer(plan: Plan) -> Answers:
-    """Answer the study of ``plan``, all of whose jobs are finished or left out."""
+def answer(plan: Plan, dependence: Dependence | None = None) -> Answers:
+    """Answer the study of ``plan``, all of whose jobs are finished or left out.
+
+    Args:
+        plan: of the study.
+        dependence: what its dependence test found, if it was put to one.
+    """
     cache = JobCache(plan.home)
     rows = _rows(plan, cache)
     saved = sum(job.run_equivalents - spent(job, cache) for job in plan.jobs)
-    decided = {
-        planned.question.id: _decided(plan, planned, rows, cache) for planned in plan.questions
-    }
-    asked = [planned.question.id for planned in plan.questions if planned.question.id != AA]
-    corrected = dict(zip(asked, holm([decided[name].p for name in asked]), strict=True))
-    adjusted = {name: corrected.get(name, found.p) for name, found in decided.items()}
     trunk, plain = _heldout(rows[Role.HELDOUT]), _heldout(rows[Role.CHECK])
     return Answers(
         study=plan.study,
         plan_hash=plan.hash,
-        answers=tuple(
-            _answer(plan, planned, decided, adjusted, rows, cache) for planned in plan.questions
-        ),
+        answers=_answers(plan, plan.questions, rows, cache, dependence),
         heldout_loss=float(trunk["value"].to_numpy().mean()),
         heldout_loss_plain=float(plain["value"].to_numpy().mean()) if len(plain) else None,
         heldout_change=_heldout_change(trunk, plain) if len(plain) else None,
@@ -83,17 +84,62 @@ def answer(plan: Plan) -> Answers:
         hardware=_hardware(plan, cache),
         left_out=_left_out(plan, cache),
         seconds=spent_seconds(plan),
+        dependence=dependence,
         promised_seconds=promised_seconds(plan),
         times=_times(plan, cache),
     )
 
 
+def serving(plan: Plan, planned: PlannedQuestion) -> frozenset[str]:
+    """Keys of the jobs that an answer to one question needs."""
+    own = {job.key for job in plan.jobs if planned.question.id in job.questions}
+    return frozenset(own.union(*((*arm.measured, *arm.real) for arm in planned.arms)))
+
+
+def answers_so_far(plan: Plan, ready: Sequence[PlannedQuestion]) -> tuple[Answer, ...]:
+    """Answer some questions of a study before the others can be.
+
+    Their corrected p is an upper bound of what it will be: Holm's method never gives more for a
+    smaller p of another question, and those that are not ready count as 1.
+
+    Args:
+        plan: of the study.
+        ready: questions whose jobs (`serving`) are all finished or left out.
+    """
+    cache = JobCache(plan.home)
+    needed = frozenset[str]().union(*(serving(plan, planned) for planned in ready))
+    jobs = tuple(job for job in plan.jobs if job.key in needed)
+    return _answers(plan, ready, _rows(replace(plan, jobs=jobs), cache), cache)
+
+
+def _answers(
+    plan: Plan,
+    ready: Sequence[PlannedQuestion],
+    rows: dict[Role, pl.DataFrame],
+    cache: JobCache,
+    dependence: Dependence | None = None,
+) -> tuple[Answer, ...]:
+    decided = {planned.question.id: _decided(plan, planned, rows, cache) for planned in ready}
+    asked = [planned.question.id for planned in ready if planned.question.id != AA]
+    waiting = sum(planned.question.id != AA for planned in plan.questions) - len(asked)
+    corrected = holm([*(decided[name].p for name in asked), *[1.0] * waiting])
+    adjusted = {name: found.p for name, found in decided.items()}
+    adjusted |= dict(zip(asked, corrected, strict=False))
+    found = [_answer(plan, planned, decided, adjusted, rows, cache) for planned in ready]
+    return after_tests(plan, found, rows[Role.ANSWER], dependence)
+
+
 def _rows(plan: Plan, cache: JobCache) -> dict[Role, pl.DataFrame]:
-    """The measurements by the role of the job that took them."""
+    """The measurements by the role of the job that took them, but for those of arms.
+
+    These are read by their jobs, since arms may be left out.
+    """
     measuring = (Role.ANSWER, Role.DURING, Role.HELDOUT, Role.CHECK)
     found: dict[Role, list[pl.DataFrame]] = {role: [] for role in measuring}
     for job in plan.jobs:
-        if job.role in found and job.kind == "measure" and cache.done(job.key):
+        if not isinstance(job.spec, MeasureSpec) or job.role not in found:
+            continue
+        if job.role is not Role.ANSWER or job.spec.treated is not None:
             found[job.role].append(cache.rows(job.key))
     empty = pl.DataFrame(schema=COLUMNS)
     return {role: pl.concat([empty, *frames]) for role, frames in found.items()}
@@ -118,15 +164,13 @@ def _answer(
         if planned.ladder
         else min(own.doses[0].units, own.doses[-1].units),
         fewest=FEWEST_RUNS if planned.arms else FEWEST,
-        refuted=any(check.held is False for check in checks),
     )
     last = own.doses[-1]
     if last.stopped_after is not None:
         found = verdict_of_stopped(found, question.direction)
     elif last.diverged_at is not None:
         found = verdict_of_diverged(question.direction, last.diverged, last.units)
-    costs = {job.key: spent(job, cache) for job in plan.jobs}
-    cost = _part(plan, question.id, costs)
+    cost = _part(plan, question.id, lambda job: spent(job, cache))
     common: dict[str, Any] = {
         "question": question.id,
         "ask": question.ask,
@@ -144,8 +188,7 @@ def _answer(
         "checks": checks,
     }
     if isinstance(question, RunQuestion):
-        planned_costs = {job.key: job.run_equivalents for job in plan.jobs}
-        common["saved"] = _part(plan, question.id, planned_costs) - cost
+        common["saved"] = _part(plan, question.id, lambda job: job.run_equivalents) - cost
         if not planned.ladder:
             common["ended"] = ended.sentences(planned, _arms(plan, planned, cache), cache)
         return _about_runs(plan, question, common)
@@ -185,7 +228,9 @@ def _detections(rows: pl.DataFrame, question: ItemQuestion) -> tuple[Detection, 
     """How well each outcome that is a score of membership tells members."""
     own = rows.filter(pl.col("question") == question.id)
     return tuple(
-        detection(one.name, _sample(own.filter(pl.col("outcome") == one.name), one), one.direction)
+        detection(
+            one.name, sample_of(own.filter(pl.col("outcome") == one.name), one), one.direction
+        )
         for one in probe_of(question.method).outcomes
         if one.detects
     )
@@ -254,13 +299,13 @@ def _means(keys: Sequence[str], outcome: Outcome, cache: JobCache) -> Floats:
     return np.array([float(frame["value"].to_numpy().mean()) for frame in frames])
 
 
-def _part(plan: Plan, question: str, costs: Mapping[str, float]) -> float:
+def _part(plan: Plan, question: str, cost: Callable[[Job], float]) -> float:
     """A question's equal part of each job that serves it; the A/A question has its own jobs."""
     total = 0.0
     for job in plan.jobs:
         serves = [name for name in job.questions if name != AA] or list(job.questions)
         if question in serves and not job.is_check:
-            total += costs[job.key] / len(serves)
+            total += cost(job) / len(serves)
     return total
 
 
@@ -273,7 +318,7 @@ def _measured(
         return found
     own = pl.concat([_own(rows[role], planned, outcome) for role in (Role.DURING, Role.ANSWER)])
     steps = own["step"].unique().sort().to_list()
-    samples = [_sample(own.filter(pl.col("step") == step), outcome) for step in steps]
+    samples = [sample_of(own.filter(pl.col("step") == step), outcome) for step in steps]
     over_steps = map(_step_answer, steps, map(_doses, samples))
     return replace(found, over_steps=tuple(over_steps))
 
@@ -286,7 +331,7 @@ def _step_answer(step: int, doses: tuple[DoseAnswer, ...]) -> StepAnswer:
 
 
 def _outcome(rows: pl.DataFrame, planned: PlannedQuestion, outcome: Outcome) -> OutcomeAnswer:
-    sample = _sample(_own(rows, planned, outcome), outcome)
+    sample = sample_of(_own(rows, planned, outcome), outcome)
     doses, name = _doses(sample), planned.question.id
     top = doses[-1]
     return OutcomeAnswer(
@@ -327,19 +372,6 @@ def _doses(sample: Sample) -> tuple[DoseAnswer, ...]:
     )
 
 
-def _sample(rows: pl.DataFrame, outcome: Outcome) -> Sample:
-    """Units in a fixed order, with seed and kind as the stratum that doses were dealt in."""
-    ordered = rows.sort("seed", "kind", "unit")
-    strata = ordered.select(pl.struct("seed", "kind").rank("dense").alias("stratum"))["stratum"]
-    return Sample(
-        values=ordered["value"].to_numpy(),
-        doses=ordered["dose"].to_numpy(),
-        strata=strata.cast(pl.Int64).to_numpy(),
-        low=-np.inf if outcome.low is None else outcome.low,
-        high=np.inf if outcome.high is None else outcome.high,
-    )
-
-
 def _groups(rows: pl.DataFrame, planned: PlannedQuestion, column: str) -> tuple[Group, ...]:
     """The top dose against dose 0 within each seed or kind; none where there is but one."""
     outcome = planned.question.outcome
@@ -349,7 +381,7 @@ def _groups(rows: pl.DataFrame, planned: PlannedQuestion, column: str) -> tuple[
         return ()
     groups = []
     for value in values:
-        sample = _sample(own.filter(pl.col(column) == value), outcome)
+        sample = sample_of(own.filter(pl.col(column) == value), outcome)
         found = effect(sample.of(int(sample.doses.max())), sample.of(0))
         groups.append(
             Group(
@@ -383,7 +415,10 @@ _CURVES = {Role.TRUNK: "trunk", Role.PLAIN: "plain run"}
 def _curves(plan: Plan, cache: JobCache, points: int = 100) -> tuple[Curve, ...]:
     curves = []
     for job in plan.jobs:
-        if isinstance(job.spec, TrainSpec) and (told := _losses(job.spec, cache)) is not None:
+        if not isinstance(job.spec, TrainSpec):
+            continue
+        told = saved_losses(cache, job.key, (state.key for state in cache.states(job.spec)))
+        if len(told):
             losses = _without_gaps(told)
             parts = np.array_split(np.arange(len(losses)), min(points, len(losses)))
             curves.append(
@@ -395,14 +430,6 @@ def _curves(plan: Plan, cache: JobCache, points: int = 100) -> tuple[Curve, ...]
                 )
             )
     return tuple(curves)
-
-
-def _losses(run: TrainSpec, cache: JobCache) -> npt.NDArray[np.float64] | None:
-    """The losses of a run as far as it came and kept them; None when it kept none."""
-    if cache.done(run.key):
-        return cache.losses(run.key)
-    states = cache.states(run)
-    return cache.losses_until(run, states[0].step) if states else None
 
 
 def _without_gaps(losses: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

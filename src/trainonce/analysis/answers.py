@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from trainonce.analysis.dependence.results import Dependence
 from trainonce.analysis.detection import Detection
 from trainonce.analysis.effects import Estimate
 from trainonce.analysis.verdicts import Verdict
@@ -134,7 +135,7 @@ class Answer:
         ask: the question as the user asks it.
         method: the treatment; ``change`` or ``lengths`` for a question about runs.
         paper: arXiv id of the method's source.
-        verdict: by the rule of `trainonce.analysis.verdicts`.
+        verdict: by the rule of `trainonce.analysis.verdicts`, after what tested it.
         decided: the outcome that decides.
         others: the outcomes that were measured beside it.
         p_adjusted: corrected over the study's questions by Holm's method; the A/A question, which
@@ -152,7 +153,8 @@ class Answer:
         units_needed: for a question that could not be told, the items in all, or the seeds, that
             could tell an effect of the smallest size of interest, by the spread that was observed;
             for seeds by the assumed one where there is one seed.
-        checks: what tested its assumptions.
+        checks: what tested it: its assumptions, and what could have refuted it.
+        reason: why the verdict is not what the numbers alone would say; empty where it is.
         detections: how well each score of the probe tells items that were inserted from those of
             dose 0, where its outcomes are such scores.
         dose: what doses count, for a question about items.
@@ -181,6 +183,7 @@ class Answer:
     assumptions: tuple[str, ...]
     units_needed: int | None = None
     checks: tuple[Check, ...] = ()
+    reason: str = ""
     detections: tuple[Detection, ...] = ()
     dose: str = COPIES
     ended: tuple[str, ...] = ()
@@ -205,16 +208,16 @@ class Answer:
             "over_steps": decided["over_steps"],
             **{k: v for k, v in document.items() if k not in ("verdict", "unit")},
         }
-        finite: dict[str, Any] = _finite(found)
-        return finite
+        plain: dict[str, Any] = finite(found)
+        return plain
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """JSON data with null in place of numbers that JSON does not have."""
     if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
+        return {key: finite(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(inner) for inner in value]
+        return [finite(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -269,6 +272,8 @@ class Answers:
         hardware: where the jobs ran.
         left_out: for each training run that left updates out because of ``on_nan``, which steps.
         seconds: wall-clock seconds that carrying out the plan took, over all starts.
+        dependence: whether questions that share the trunk touch each other; None where nobody had
+            it tested.
         promised_seconds: what the plan promised before; None where it could not.
         times: of each job that a promise was made for, in the plan's order.
     """
@@ -289,6 +294,7 @@ class Answers:
     hardware: tuple[str, ...]
     left_out: tuple[LeftOut, ...] = ()
     seconds: float
+    dependence: Dependence | None = None
     promised_seconds: float | None = None
     times: tuple[JobTime, ...] = ()
     saved_run_equivalents: float = 0.0
@@ -297,6 +303,7 @@ class Answers:
         """One JSON document."""
         document = asdict(self)
         document["answers"] = [answer.to_json() for answer in self.answers]
+        document["dependence"] = self.dependence.to_json() if self.dependence else None
         return document
 
     def to_frame(self) -> pl.DataFrame:

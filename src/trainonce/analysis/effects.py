@@ -116,19 +116,46 @@ def trend(sample: Sample, random: np.random.Generator) -> float:
 
     The statistic is the sum of values times the centred logarithm of 1 + dose.
     """
+    return float(trends(sample, sample.values[:, None], random)[0])
+
+
+def trends(
+    sample: Sample, columns: Floats, random: np.random.Generator, deals: int = PERMUTATIONS
+) -> Floats:
+    """The p-value of `trend` for each of several columns of values, by the same deals.
+
+    Args:
+        sample: whose doses and strata the units have.
+        columns: ``(n, m)``.
+        random: what deals.
+        deals: how often doses are dealt again.
+
+    Returns:
+        ``(m,)``.
+    """
     scores = np.log2(1.0 + sample.doses)
-    values = sample.values.copy()
+    values = columns.astype(np.float64)
     for stratum in np.unique(sample.strata):
         inside = sample.strata == stratum
         scores[inside] -= scores[inside].mean()
-        values[inside] -= values[inside].mean()
-    observed = abs(float(scores @ values))
-    dealt = np.tile(scores, (PERMUTATIONS, 1))
-    for stratum in np.unique(sample.strata):
-        inside = np.flatnonzero(sample.strata == stratum)
+        values[inside] -= values[inside].mean(axis=0)
+    observed = np.abs(scores @ values) * (1 - 1e-9)
+    extreme = np.zeros(values.shape[1], dtype=np.int64)
+    for start in range(0, deals, PERMUTATIONS):
+        dealt = dealt_again(scores, sample.strata, random, min(PERMUTATIONS, deals - start))
+        extreme += (np.abs(dealt @ values) >= observed).sum(axis=0)
+    return np.asarray((1.0 + extreme) / (1.0 + deals))
+
+
+def dealt_again(
+    weights: Floats, strata: npt.NDArray[np.int64], random: np.random.Generator, deals: int
+) -> Floats:
+    """What each unit's dose says, ``(n,)``, dealt again within strata: ``(deals, n)``."""
+    dealt = np.tile(weights, (deals, 1))
+    for stratum in np.unique(strata):
+        inside = np.flatnonzero(strata == stratum)
         dealt[:, inside] = random.permuted(dealt[:, inside], axis=1)
-    extreme = np.abs(dealt @ values) >= observed * (1 - 1e-9)
-    return (1 + int(extreme.sum())) / (1 + PERMUTATIONS)
+    return dealt
 
 
 def holm(p_values: list[float]) -> list[float]:

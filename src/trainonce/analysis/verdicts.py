@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 from trainonce.analysis.effects import Estimate
@@ -30,15 +31,13 @@ def verdict(
     smallest: float,
     units: int,
     fewest: int = FEWEST,
-    *,
-    refuted: bool = False,
 ) -> Verdict:
     """The verdict on an effect that is expected in ``direction``.
 
     No, when the interval excludes every effect that would be of interest, and at least ``fewest``
     units (10 items at each of the two doses, 2 pairs of runs) say so. Otherwise yes, when the
     corrected p-value is under 5 % and the interval lies wholly on the expected side of 0. Otherwise
-    the data cannot tell. Nor can they where what the effect rests on was tested and did not hold.
+    the data cannot tell.
 
     Args:
         effect: the highest dose against dose 0; the last arm against the base run.
@@ -48,10 +47,7 @@ def verdict(
         smallest: the smallest effect of interest, above 0.
         units: at the highest dose or at dose 0, whichever are fewer; pairs of runs.
         fewest: units that may exclude an effect.
-        refuted: whether a check of what the effect rests on failed.
     """
-    if refuted:
-        return Verdict.CANNOT_TELL
     ways = [direction] if direction else [1, -1]
     if units >= fewest and all(_best(effect, way) < smallest for way in ways):
         return Verdict.NO
@@ -89,6 +85,25 @@ def verdict_of_diverged(direction: int, diverged: int, runs: int) -> Verdict:
     """
     sure = direction < 0 and diverged == runs >= FEWEST_RUNS
     return Verdict.NO if sure else Verdict.CANNOT_TELL
+
+
+def standing(found: Verdict, failed: Sequence[str]) -> tuple[Verdict, str]:
+    """The verdict after what tested it, and why it is not what the numbers alone would say.
+
+    Nothing can be told where a test did not hold: of what the effect rests on, or one that could
+    have refuted it. Nothing turns a verdict into its opposite, and a test whose own outcome cannot
+    be told changes nothing.
+
+    Args:
+        found: by `verdict`.
+        failed: names of the tests that did not hold.
+    """
+    if not failed:
+        return found, ""
+    names = ", ".join(failed)
+    if found is Verdict.CANNOT_TELL:
+        return found, f"What it rests on did not hold: {names}."
+    return Verdict.CANNOT_TELL, f"It would be {found}, but did not hold: {names}."
 
 
 def _best(effect: Estimate, way: int) -> float:

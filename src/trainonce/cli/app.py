@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from trainonce.cli import cache
+from trainonce.cli.check import check
 from trainonce.study.trackers import Tracker
 
 app = typer.Typer(
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 
 app.add_typer(cache.app, name="cache")
+app.command()(check)
 
 StudyFile = Annotated[
     Path, typer.Argument(help="The study file, or a saved plan.", show_default=False)
@@ -251,6 +253,38 @@ def status(
         show_json([one.to_json() for one in found])
     else:
         show(studies_view(found))
+
+
+@app.command()
+def serve(
+    study: Annotated[
+        Path | None,
+        typer.Argument(help="The study file; a list of studies if left out.", show_default=False),
+    ] = None,
+    host: Annotated[
+        str,
+        typer.Option(help="The address to listen at; 0.0.0.0 for all. Others need the token."),
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any that is free.")] = 8765,
+    token: Annotated[
+        bool,
+        typer.Option("--token", help="Ask for the token here too: others have accounts here."),
+    ] = False,
+) -> None:
+    """Show a study in the browser while it runs; Ctrl-C ends the page, never the study.
+
+    The plan fills in as jobs finish, losses are drawn as they fall, and each question is answered
+    as soon as its own jobs are done. Buttons stop the study and go on with it.
+
+    Only this machine can open the page. With --host another address can, by the token in the
+    address that is printed: whoever has it sees the study and can stop it, and what they send and
+    see is not encrypted. Safer from afar: ssh -L 8765:127.0.0.1:8765 MACHINE.
+    """
+    from trainonce.cli.console import exit_codes
+    from trainonce.cli.serving import serve_study
+
+    with exit_codes():
+        serve_study(study, host=host, port=port, closed=token)
 
 
 @app.command()

@@ -71,7 +71,7 @@ def predict(plan: Plan, workers: int | None = None) -> Prediction:
         workers: processes side by side; as many as cores, threads and free memory allow when left
             out.
     """
-    base = next(job.spec for job in plan.jobs if isinstance(job.spec, TrainSpec))
+    base = plan.jobs[0].spec.trained
     vocabulary = Corpus(plan.home / "corpora" / base.corpus).tokenizer.size
     with torch.device("meta"):
         model = shape(base.model, vocabulary)
@@ -104,8 +104,13 @@ def predict(plan: Plan, workers: int | None = None) -> Prediction:
 
 def _shapes(plan: Plan) -> list[TrainSpec]:
     """A run of each shape that takes a memory of its own."""
-    runs = [job.spec for job in plan.jobs if isinstance(job.spec, TrainSpec)]
+    runs = _trained(plan)
     return list({(run.model, run.train.accumulate): run for run in runs}.values())
+
+
+def _trained(plan: Plan) -> list[TrainSpec]:
+    """The run of each job that trains, to its end or to a state."""
+    return [job.spec.trained for job in plan.jobs if job.kind != "measure"]
 
 
 def _memory(run: TrainSpec, vocabulary: int) -> int:
@@ -240,7 +245,7 @@ def makespan(jobs: tuple[Job, ...], seconds: Mapping[str, float], workers: int) 
 
 def _workers(plan: Plan, memory: int) -> int:
     """As many as cores, threads and free memory allow; one a GPU."""
-    trains = [job.spec for job in plan.jobs if isinstance(job.spec, TrainSpec)]
+    trains = _trained(plan)
     if any(spec.device != "cpu" for spec in trains):
         return 1
     together = max(spec.processes.count if spec.processes else 1 for spec in trains)

@@ -42,6 +42,11 @@ class Branch:
         return run.label or {Role.PLAIN: "plain run", Role.STATE: "run"}.get(run.role, run.role)
 
     @property
+    def role(self) -> str:
+        """What its runs are there for, in a word."""
+        return self._last.role.value
+
+    @property
     def seeds(self) -> int:
         """Of how many seeds there are runs."""
         return len({job.seed for job in (*self.jobs, *self.measured)})
@@ -118,7 +123,7 @@ def _ordered(found: dict[str, Branch]) -> Iterable[Branch]:
 
     def walk(branch: Branch) -> Iterable[Branch]:
         yield branch
-        for child in sorted(below[branch.name], key=lambda child: -child.begin):
+        for child in sorted(below[branch.name], key=lambda child: (-child.begin, child.is_check)):
             yield from walk(child)
 
     done: set[str] = set()

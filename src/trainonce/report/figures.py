@@ -35,7 +35,7 @@ def dose_response(answer: Answer, height: int = 250) -> go.Figure:
     base = decided.doses[0].mean
     ways = [answer.direction] if answer.direction else [1, -1]
     edges = [base + way * answer.smallest for way in ways]
-    figure = _figure(height)
+    figure = blank(height)
     if answer.plain is not None:
         figure.add_trace(_means(answer.plain, "plain run", span * _BESIDE))
     figure.add_trace(_means(decided, "trunk", 0.0))
@@ -61,7 +61,7 @@ def dose_response(answer: Answer, height: int = 250) -> go.Figure:
 def over_steps(answer: Answer, height: int = 250) -> go.Figure:
     """The effect of the highest dose over the steps of the run, with its 95 % interval."""
     shown = answer.decided.over_steps
-    figure = _figure(height)
+    figure = blank(height)
     figure.add_trace(
         go.Scatter(
             x=[one.step for one in shown],
@@ -108,7 +108,7 @@ def arms(answer: Answer, height: int = 250) -> go.Figure:
     places = list(range(len(shown)))
     ways = [answer.direction] if answer.direction else [1, -1]
     edges = [way * answer.smallest for way in ways]
-    figure = _figure(height)
+    figure = blank(height)
     figure.add_trace(
         go.Scatter(
             x=[place + _ASIDE for place, arm in enumerate(shown) for _ in arm.points],
@@ -165,7 +165,7 @@ def arms(answer: Answer, height: int = 250) -> go.Figure:
 
 def training_curves(curves: Sequence[Curve]) -> go.Figure:
     """The training loss of trunk and plain run, a line a seed."""
-    figure = _figure(320)
+    figure = blank(320)
     seeds = sorted({curve.seed for curve in curves})
     for curve in sorted(curves, key=lambda curve: curve.name == "trunk"):  # the last lies on top
         trunk = curve.name == "trunk"
@@ -264,7 +264,8 @@ def _hover(dose: DoseAnswer) -> str:
     return f"dose {dose.dose}: {number(dose.mean)} ({interval(dose.low, dose.high)})"
 
 
-def _figure(height: int) -> go.Figure:
+def blank(height: int) -> go.Figure:
+    """A figure in the page's style, without anything in it."""
     axis = {
         "automargin": True,
         "fixedrange": True,  # a finger on the plot must scroll the page

@@ -18,6 +18,13 @@ from plotly.utils import PlotlyJSONEncoder
 from trainonce.analysis.answers import Answer, Answers
 from trainonce.analysis.verdicts import ALPHA, Verdict
 from trainonce.plan.plan import Plan
+from trainonce.report.dependence import (
+    cell_sentence,
+    heat_map,
+    interaction_sentence,
+    matrix_in_words,
+    sentences,
+)
 from trainonce.report.figures import (
     arms,
     curves_in_words,
@@ -39,7 +46,6 @@ from trainonce.report.sentences import (
     level,
     number,
     p_value,
-    refuted,
     sentence,
     short,
     tested,
@@ -94,8 +100,10 @@ def render(answers: Answers, plan: Plan) -> str:
     }
     if answers.curves:
         figures["curves"] = training_curves(answers.curves)
+    if answers.dependence:
+        figures["dependence-matrix"] = heat_map(answers.dependence)
     plotly, script = get_plotlyjs(), _source("report.js")
-    return _environment.get_template("report.html.j2").render(
+    return environment.get_template("report.html.j2").render(
         answers=answers,
         plan=plan,
         asked=asked,
@@ -121,7 +129,7 @@ def deciding(answer: Answer) -> str:
     """The interval that would have decided a question that could not be told."""
     last = answer.decided.doses[-1]
     early = last.diverged_at is not None or last.stopped_after is not None
-    if answer.verdict is not Verdict.CANNOT_TELL or refuted(answer) or early:
+    if answer.verdict is not Verdict.CANNOT_TELL or answer.reason or early:
         return ""
     smallest = number(answer.smallest)
     sides = {
@@ -196,18 +204,18 @@ def _policy(*scripts: str) -> str:
 
 
 def _source(name: str) -> str:
-    return _loader.get_source(_environment, name)[0]
+    return _loader.get_source(environment, name)[0]
 
 
 _loader = PackageLoader("trainonce.report")
-_environment = Environment(
+environment = Environment(
     loader=_loader,
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_environment.filters |= {
+environment.filters |= {
     "deciding": lambda answer: typeset(deciding(answer)),
     "duration": duration,
     "enough": lambda answer: typeset(enough(answer)),
@@ -218,6 +226,9 @@ _environment.filters |= {
     "listed": listed,
     "few": few,
     "detectable": lambda value: typeset(detectable(value)),
+    "cell": lambda cell: typeset(cell_sentence(cell)),
+    "interaction": lambda one: typeset(interaction_sentence(one)),
+    "matrix_in_words": lambda found: typeset(matrix_in_words(found)),
     "level": lambda value: typeset(level(value)),
     "short": short,
     "number": lambda value: typeset(number(value)),
@@ -226,7 +237,8 @@ _environment.filters |= {
     "sentence": lambda answer: typeset(sentence(answer)),
     "typeset": typeset,
 }
-_environment.globals |= {
+environment.globals |= {
+    "dependence_sentences": sentences,
     "heldout": lambda answers: typeset(heldout_sentence(answers)),
     "left_out": left_out_sentence,
     "interval": lambda low, high: typeset(interval(low, high)),

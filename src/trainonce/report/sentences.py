@@ -100,19 +100,18 @@ def sentence(answer: Answer) -> str:
 
 
 def enough(answer: Answer) -> str:
-    """What would have decided a question that could not be told; empty for the others."""
+    """What would have decided a question that could not be told, or what kept it from being told.
+
+    Empty for the others.
+    """
     if answer.verdict is not Verdict.CANNOT_TELL:
         return ""
+    if answer.reason:
+        return f"{answer.reason}{_another_way(answer)}"
     if answer.decided.doses[-1].stopped_after is not None:
         return "How it would have ended is not known: without `stop` the arm goes on from there."
     if answer.decided.doses[-1].diverged_at is not None:
         return "A run that diverges has no end that could be compared."
-    if failed := refuted(answer):
-        return (
-            f"What {answer.strategy} rests on did not stand its test ({failed}), so that the "
-            f"interval decides nothing; with `not: {answer.strategy}` the question is answered in "
-            "another way."
-        )
     if answer.unit is Unit.RUN:
         return _enough_runs(answer)
     decided, top = answer.decided, answer.decided.doses[-1]
@@ -141,9 +140,11 @@ def enough(answer: Answer) -> str:
     )
 
 
-def refuted(answer: Answer) -> str:
-    """The checks that what an answer rests on did not stand; empty when it did."""
-    return ", ".join(check.name for check in answer.checks if check.held is False)
+def _another_way(answer: Answer) -> str:
+    """How to ask again without what did not hold, where it is of the strategy."""
+    if answer.strategy in (Strategy.MULTIPLEX, Strategy.FORK, Strategy.REPLICATE):
+        return ""
+    return f" With `not: {answer.strategy}` the question is answered in another way."
 
 
 def _enough_runs(answer: Answer) -> str:

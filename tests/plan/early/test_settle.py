@@ -21,6 +21,7 @@ from trainonce.plan.early.settle import (
     settle,
     settled_rule,
 )
+from trainonce.stream.mixture import Mixture
 from trainonce.study.questions import StopEarly
 from trainonce.tasks.specs import StopRule, TrainSpec
 from trainonce.train.settings import AdamWSettings, TrainSettings
@@ -175,6 +176,7 @@ def test_runs_of_another_task_are_not_learned_from() -> None:
     others = [
         replace(BASE, sequence=16),
         replace(BASE, corpus="d"),
+        replace(BASE, mixture=Mixture(parts="p", counts=(("a", 1), ("b", 1)))),
         replace(BASE, model=DecoderSettings(width=16, layers=1, heads=2)),
         replace(BASE, train=replace(BASE.train, steps=8)),
     ]

@@ -1,0 +1,1 @@
+"""Whether experiments that share a run touch each other."""
