@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from trainonce.models.decoder import DecoderSettings
+from trainonce.sites import Site
 from trainonce.study.load import load
 from trainonce.study.problems import StudyError
 from trainonce.study.questions import ItemQuestion, RunQuestion, StopEarly
@@ -93,6 +94,13 @@ def test_another_objective_is_a_method_with_its_settings(tmp_path: Path) -> None
     text = "treatment: {change: {objective: z_loss, objective.weight: [1e-3, 1e-2]}}"
     weights = [arm.recipe.objective for arm in asked(tmp_path, text).arms]
     assert [one and one.settings["weight"] for one in weights] == [1e-3, 1e-2]
+
+
+def test_a_question_acts_at_the_sites_of_what_it_changes(tmp_path: Path) -> None:
+    text = "treatment: {change: {model.layers: 3, optimizer.lr: 1, schedule.floor: 0.5}}"
+    assert asked(tmp_path, text).sites == (Site.MODEL, Site.OPTIMIZER)
+    assert asked(tmp_path, "treatment: {change: {objective: z_loss}}").sites == (Site.OBJECTIVE,)
+    assert asked(tmp_path, "treatment: {lengths: [50%]}").sites == (Site.OPTIMIZER,)
 
 
 def test_a_late_change_begins_at_a_whole_step(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from trainonce.plan.early.settle import Stopping
+from trainonce.sites import Site
 from trainonce.stream.home import home as default_home
 from trainonce.study.questions import Question
 from trainonce.study.schema import AA, Strategy
@@ -275,6 +276,12 @@ class PlannedQuestion:
         ladder = [asdict(self.ladder)] if self.ladder else []
         return [*ladder, *([self.tuning] if self.tuning else [])]
 
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """Where its treatment acts, and the method by which its strategy answers."""
+        by = {Strategy.AVERAGE: (Site.WEIGHTS,), Strategy.EMULATE: (Site.INFERENCE,)}
+        return (*self.question.sites, *by.get(self.strategy, ()))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -418,6 +425,7 @@ class Plan:
                     "ask": planned.question.ask,
                     "method": planned.question.treated_by,
                     "unit": planned.question.unit.value,
+                    "sites": [site.value for site in planned.sites],
                     "arms": [arm.label for arm in planned.arms],
                     "outcome": planned.question.outcome.name,
                     "strategy": planned.strategy.value,

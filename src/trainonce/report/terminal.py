@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
@@ -73,11 +74,13 @@ def plan_view(plan: Plan, done: set[str], prediction: Prediction) -> RenderableT
             Text(job.reason),
         )
     seeds = ", ".join(map(str, plan.seeds))
+    sites = Counter(site.value for planned in plan.questions for site in planned.sites)
     lines = [
         f"Insertions change {plan.changed_share:.2%} of {plan.tokens:,} tokens "
         f"(allowed: {plan.allow_changed:.0%}).",
         f"Answers: {plan.run_equivalents:.1f} run-equivalents. One run a question: "
         f"{plan.one_run_a_question:.1f}. Checks, on top: {plan.checks_run_equivalents:.1f}.",
+        f"Sites: {', '.join(f'{site} {count}' for site, count in sites.most_common())}.",
         f"Costs are in run-equivalents: the recipe, trained once at each of its seeds ({seeds}).",
         machine_sentence(prediction),
         "Detectable: the smallest effect (highest dose against dose 0; last arm against the base "

@@ -254,6 +254,7 @@ def _run_question(
         check=keys.check,
         ladder=ladder,
         small=small_arm(document, keys.small, recipe) if keys.small else None,
+        changed=tuple(dict.fromkeys(key.partition(".")[0] for key in change or ("length",))),
     )
 
 

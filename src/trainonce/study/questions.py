@@ -8,9 +8,12 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import PlainSerializer, PlainValidator, ValidationInfo
 
 from trainonce.methods.registry import Method, Outcome, methods
-from trainonce.sites import ItemTreatment, Unit
+from trainonce.sites import ItemTreatment, Site, Unit
 from trainonce.study.recipe import Recipe
 from trainonce.study.schema import Strategy
+
+_SITES = {"data": Site.DATA, "model": Site.MODEL, "objective": Site.OBJECTIVE}
+"""Where a change of a key of the recipe acts; the others are about how it is optimized."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +74,11 @@ class ItemQuestion(_Asked):
         return tuple(sorted(found - {recipe.steps}))
 
     @property
+    def sites(self) -> tuple[Site, ...]:
+        """Where it acts."""
+        return (self.method.site,)
+
+    @property
     def treated_by(self) -> str:
         """What acts: the method's name."""
         return self.method.name
@@ -129,6 +137,7 @@ class RunQuestion(_Asked):
         check: how many mixtures are trained for real where averages of parameters answer.
         ladder: smaller runs with the base recipe, which the arm can be predicted from.
         small: a run of a smaller model with the base recipe, whose tuning can steer the base run's.
+        changed: the keys of the recipe that arms differ in, without what stands below them.
     """
 
     unit: ClassVar = Unit.RUN
@@ -141,6 +150,12 @@ class RunQuestion(_Asked):
     check: int = 2
     ladder: tuple[Arm, ...] = ()
     small: Arm | None = None
+    changed: tuple[str, ...] = ()
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """Where it acts."""
+        return tuple(dict.fromkeys(_SITES.get(key, Site.OPTIMIZER) for key in self.changed))
 
     @property
     def treated_by(self) -> str:
