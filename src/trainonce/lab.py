@@ -20,6 +20,8 @@ from trainonce.plan.saved import is_saved_plan, read
 from trainonce.plan.sensitivity import Sensitivity, sensitivities
 from trainonce.run import checks
 from trainonce.run.cache import JobCache
+from trainonce.run.fates import Kind, fates
+from trainonce.run.history import HomeHistory
 from trainonce.run.recorder import recording
 from trainonce.run.scheduler import RETRIES, Event, carry_out
 from trainonce.run.store import StoreWarning
@@ -67,8 +69,12 @@ class Study:
             StudyError: with everything that is wrong with the file.
         """
         where = Path(home) if home else default_home()
-        definition, known = load(Path(file)), JobCache(where).variant
-        return cls(lambda progress: plan(definition, where, progress, known), where, definition)
+        definition, cache = load(Path(file)), JobCache(where)
+
+        def planned(progress: Progress | None) -> Plan:
+            return plan(definition, where, progress, cache.variant, HomeHistory(cache))
+
+        return cls(planned, where, definition)
 
     @classmethod
     def from_plan(
@@ -215,12 +221,12 @@ class Study:
 
     @property
     def missing(self) -> int:
-        """How many jobs are not finished."""
+        """How many jobs are neither finished nor left out since their arm stopped or diverged."""
         return self._missing(self.plan())
 
     def _missing(self, planned: Plan) -> int:
-        cache = JobCache(self.home)
-        return sum(not cache.done(job.key) for job in planned.jobs)
+        found = fates(planned, JobCache(self.home))
+        return sum(fate.kind is Kind.OPEN for fate in found.values())
 
     @property
     def answers(self) -> Answers:

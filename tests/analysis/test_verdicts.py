@@ -1,9 +1,18 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from trainonce.analysis.effects import Estimate
-from trainonce.analysis.verdicts import FEWEST_RUNS, Verdict, standing, verdict
+from trainonce.analysis.verdicts import (
+    FEWEST_RUNS,
+    Verdict,
+    standing,
+    verdict,
+    verdict_of_diverged,
+    verdict_of_stopped,
+)
 
 YES, NO, OPEN = Verdict.YES, Verdict.NO, Verdict.CANNOT_TELL
 
@@ -45,6 +54,31 @@ def test_without_an_interval_nothing_is_told() -> None:
     effect = Estimate(3.0, float("-inf"), float("inf"))
     for direction in (1, -1, 0):
         assert verdict(effect, 1.0, direction, 0.1, units=1, fewest=FEWEST_RUNS) is OPEN
+
+
+def test_a_stopped_arm_is_a_no_only_where_a_lower_loss_was_expected() -> None:
+    """What held at the rung stands for the end only where it is why the arm was stopped."""
+    assert verdict_of_stopped(Verdict.NO, -1) is Verdict.NO
+    for found, direction in itertools.product(Verdict, (-1, 0, 1)):
+        if (found, direction) != (Verdict.NO, -1):
+            assert verdict_of_stopped(found, direction) is Verdict.CANNOT_TELL
+
+
+@pytest.mark.parametrize(
+    ("direction", "diverged", "runs", "expected"),
+    [
+        (-1, 2, 2, Verdict.NO),
+        (-1, 3, 3, Verdict.NO),
+        (-1, 1, 1, Verdict.CANNOT_TELL),  # one run, as for every verdict on runs
+        (-1, 2, 3, Verdict.CANNOT_TELL),
+        (0, 3, 3, Verdict.CANNOT_TELL),
+        (1, 3, 3, Verdict.CANNOT_TELL),
+    ],
+)
+def test_an_arm_that_diverged_at_every_seed_did_not_lower_the_loss(
+    direction: int, diverged: int, runs: int, expected: Verdict
+) -> None:
+    assert verdict_of_diverged(direction, diverged, runs) is expected
 
 
 @pytest.mark.parametrize("found", [YES, NO])

@@ -146,6 +146,35 @@ def test_what_the_first_rank_says_is_passed_on(
     assert (tmp_path / "starts").read_text() == "started\n"
 
 
+DIVERGES = """\
+#!{python} -IS
+import json, pathlib
+folder = pathlib.Path({folder!r})
+folder.mkdir(parents=True, exist_ok=True)
+(folder / "diverged.json").write_text(json.dumps({{"step": 7, "error": "the loss is nan"}}))
+print(json.dumps({{"event": "failed", "error": "DivergedError: the loss is nan"}}))
+"""
+
+
+def test_a_run_that_diverges_says_at_which_step(
+    job: TrainSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As its processes have kept it; another try begins anew."""
+    folder = JobCache(tmp_path).folder(job.key)
+    file = tmp_path / "torchrun"
+    file.write_text(DIVERGES.format(python=sys.executable, folder=str(folder)))
+    file.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(file))
+    for _ in range(2):
+        with pytest.raises(DivergedError, match=r"^the loss is nan$") as error:
+            execute(job, tmp_path, lambda _progress: None, never, EVERY)
+        assert error.value.step == 7
+    file.write_text(file.read_text().replace(str(folder), str(tmp_path)))
+    with pytest.raises(ProcessesError, match="DivergedError"):
+        execute(job, tmp_path, lambda _progress: None, never, EVERY)
+    assert JobCache(tmp_path).diverged(job.key) is None
+
+
 @pytest.mark.parametrize(
     ("error", "event"),
     [

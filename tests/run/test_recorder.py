@@ -127,7 +127,7 @@ def test_it_says_what_is_done_and_what_runs(home: Path, monkeypatch: pytest.Monk
         assert (study.state, study.plan_hash) == ("running", plan.hash)
         assert study.counts == {
             **{"finished": 1, "reused": 1, "running": 1},
-            **{"dead": 0, "failed": 0, "waiting": 1},
+            **{"dead": 0, "failed": 0, "waiting": 1, "skipped": 0, "diverged": 0},
         }
         assert [job.key for job in study.jobs] == [job.key for job in plan.jobs]
         running = study.jobs[0]

@@ -122,6 +122,10 @@ def test_one_that_diverges_is_named_and_leaves_the_others(
     cache = JobCache(home)
     assert cache.done(together[0].key)
     assert not cache.done(together[1].key)
+    assert cache.diverged(together[0].key) is None
+    facts = cache.diverged(together[1].key)
+    assert facts is not None
+    assert f"at step {facts['step']}; " in facts["error"]
 
 
 def test_a_stack_says_that_it_is_not_tracked(runs: list[TrainSpec], home: Path) -> None:

@@ -10,7 +10,7 @@ from trainonce.models.decoder import DecoderSettings
 from trainonce.sites import Site
 from trainonce.study.load import load
 from trainonce.study.problems import StudyError
-from trainonce.study.questions import ItemQuestion, RunQuestion
+from trainonce.study.questions import ItemQuestion, RunQuestion, StopEarly
 from trainonce.study.schema import Strategy
 from trainonce.tasks.specs import Placed
 from trainonce.train.schedules import Cosine, WarmupStableDecay
@@ -413,3 +413,61 @@ def test_a_broken_recipe_is_said_once_and_not_for_every_arm(tmp_path: Path) -> N
 def test_the_example_asks_about_runs() -> None:
     found = load(Path(__file__).parents[2] / "examples" / "cooldown.yaml").questions
     assert [question.treated_by for question in found] == ["lengths", "change", "change"]
+
+
+RATES = "treatment: {change: {optimizer.lr: [1e-3, 6e-3]}}"
+
+
+def test_losing_arms_may_stop_early(tmp_path: Path) -> None:
+    assert asked(tmp_path, RATES).stop is None
+    assert asked(tmp_path, f"stop: early\n{RATES}").stop == StopEarly(
+        chance=0.05, rungs=(0.25, 0.5)
+    )
+    own = asked(tmp_path, f"stop: {{early: 20%, rungs: [0.1, 30%]}}\n{RATES}")
+    assert own.stop == StopEarly(chance=0.2, rungs=(0.1, 0.3))
+
+
+@pytest.mark.parametrize(
+    ("stop", "line", "field", "says"),
+    [
+        ("late", 9, "stop", "'late' `early`, or the chance of a wrong stop that is allowed"),
+        ("{early: 1%}", 9, "stop.early", "'1%' a chance of a wrong stop from 2% to 50%"),
+        ("{early: 60%}", 9, "stop.early", "'60%' a chance of a wrong stop from 2% to 50%"),
+        ("{rungs: [50%, 25%]}", 9, "stop.rungs", "ascending shares of the run"),
+        ("{rungs: [100%]}", 9, "stop.rungs", "ascending shares of the run"),
+        ("{soon: 5%}", 9, "stop.soon", "no such key"),
+    ],
+)
+def test_what_stop_may_say(tmp_path: Path, stop: str, line: int, field: str, says: str) -> None:
+    ((found_line, found_field, text),) = problems(tmp_path, f"stop: {stop}\n{RATES}")
+    assert (found_line, found_field) == (line, f"questions[0].{field}")
+    assert says in text
+
+
+@pytest.mark.parametrize(
+    ("question", "says"),
+    [
+        ("treatment: {change: {optimizer.lr: 6e-3}}", "one arm has no rival; give `change`"),
+        ("treatment: {lengths: [40%, 50%]}", "lengths are not rivals"),
+        (f"at: 50%\n{RATES}", "an arm that leaves late has no finished curves"),
+        ("treatment: {method: memorization, tokens: 16}", "items are no runs"),
+        ("treatment: {change: {objective: [z_loss, label_smoothing]}}", "different objectives"),
+        ("treatment: {change: {length: [300 steps, 400 steps]}}", "lengths are not rivals"),
+        (
+            "treatment: {change: {data.mixture: [{a: 1}, {rest: 1}]}}",
+            "on different mixtures tell nothing",
+        ),
+        (f"outcome: heldout_loss/a\n{RATES}", "not on a part of them"),
+        (
+            "treatment: {change: {model: mini}}\nladder: [13%, 25%, 70%]",
+            "with a `ladder` or a `small` run need not be trained",
+        ),
+    ],
+)
+def test_stop_is_refused_where_nothing_could_be_stopped(
+    tmp_path: Path, question: str, says: str
+) -> None:
+    head = HEAD.replace("  model", "  data: {corpus: stdlib, parts: {a: a*}}\n  model", 1)
+    ((line, field, text),) = problems(tmp_path, f"stop: early\n{question}", head)
+    assert (line, field) == (10, "questions[0].stop")
+    assert says in text

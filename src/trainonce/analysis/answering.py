@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from trainonce.analysis import ended
 from trainonce.analysis.answers import (
     Answer,
     Answers,
@@ -32,20 +33,30 @@ from trainonce.analysis.pilots import item_spread
 from trainonce.analysis.runs import Arm, compared, spread
 from trainonce.analysis.samples import sample_of
 from trainonce.analysis.stands import after_tests
-from trainonce.analysis.verdicts import FEWEST, FEWEST_RUNS, Verdict, verdict
+from trainonce.analysis.verdicts import (
+    FEWEST,
+    FEWEST_RUNS,
+    Verdict,
+    verdict,
+    verdict_of_diverged,
+    verdict_of_stopped,
+)
 from trainonce.methods.registry import Outcome, probe_of
-from trainonce.plan.plan import Plan, PlannedLadder, PlannedQuestion, Role
+from trainonce.plan.plan import Job, Plan, PlannedLadder, PlannedQuestion, Role
 from trainonce.plan.power import pairs_needed
 from trainonce.plan.sensitivity import items_needed
 from trainonce.run.cache import COLUMNS, JobCache
+from trainonce.run.fates import spent
+from trainonce.run.losses import saved_losses
 from trainonce.run.scheduler import promised_seconds, spent_seconds
 from trainonce.stream.keys import generator
 from trainonce.study.questions import ItemQuestion, RunQuestion
 from trainonce.study.schema import AA, Strategy
+from trainonce.tasks.specs import MeasureSpec, TrainSpec
 
 
 def answer(plan: Plan, dependence: Dependence | None = None) -> Answers:
-    """Answer the study of ``plan``, all of whose jobs are finished.
+    """Answer the study of ``plan``, all of whose jobs are finished or left out.
 
     Args:
         plan: of the study.
@@ -53,6 +64,7 @@ def answer(plan: Plan, dependence: Dependence | None = None) -> Answers:
     """
     cache = JobCache(plan.home)
     rows = _rows(plan, cache)
+    saved = sum(job.run_equivalents - spent(job, cache) for job in plan.jobs)
     trunk, plain = _heldout(rows[Role.HELDOUT]), _heldout(rows[Role.CHECK])
     return Answers(
         study=plan.study,
@@ -61,7 +73,8 @@ def answer(plan: Plan, dependence: Dependence | None = None) -> Answers:
         heldout_loss=float(trunk["value"].to_numpy().mean()),
         heldout_loss_plain=float(plain["value"].to_numpy().mean()) if len(plain) else None,
         heldout_change=_heldout_change(trunk, plain) if len(plain) else None,
-        run_equivalents=plan.run_equivalents,
+        run_equivalents=plan.run_equivalents - saved,
+        saved_run_equivalents=saved,
         checks_run_equivalents=plan.checks_run_equivalents,
         one_run_a_question=plan.one_run_a_question,
         changed_share=plan.changed_share,
@@ -91,7 +104,7 @@ def answers_so_far(plan: Plan, ready: Sequence[PlannedQuestion]) -> tuple[Answer
 
     Args:
         plan: of the study.
-        ready: questions whose jobs (`serving`) are all finished.
+        ready: questions whose jobs (`serving`) are all finished or left out.
     """
     cache = JobCache(plan.home)
     needed = frozenset[str]().union(*(serving(plan, planned) for planned in ready))
@@ -106,7 +119,7 @@ def _answers(
     cache: JobCache,
     dependence: Dependence | None = None,
 ) -> tuple[Answer, ...]:
-    decided = {planned.question.id: _decided(planned, rows, cache) for planned in ready}
+    decided = {planned.question.id: _decided(plan, planned, rows, cache) for planned in ready}
     asked = [planned.question.id for planned in ready if planned.question.id != AA]
     waiting = sum(planned.question.id != AA for planned in plan.questions) - len(asked)
     corrected = holm([*(decided[name].p for name in asked), *[1.0] * waiting])
@@ -117,11 +130,16 @@ def _answers(
 
 
 def _rows(plan: Plan, cache: JobCache) -> dict[Role, pl.DataFrame]:
-    """The measurements by the role of the job that took them."""
+    """The measurements by the role of the job that took them, but for those of arms.
+
+    These are read by their jobs, since arms may be left out.
+    """
     measuring = (Role.ANSWER, Role.DURING, Role.HELDOUT, Role.CHECK)
     found: dict[Role, list[pl.DataFrame]] = {role: [] for role in measuring}
     for job in plan.jobs:
-        if job.kind == "measure" and job.role in found:
+        if not isinstance(job.spec, MeasureSpec) or job.role not in found:
+            continue
+        if job.role is not Role.ANSWER or job.spec.treated is not None:
             found[job.role].append(cache.rows(job.key))
     empty = pl.DataFrame(schema=COLUMNS)
     return {role: pl.concat([empty, *frames]) for role, frames in found.items()}
@@ -147,6 +165,12 @@ def _answer(
         else min(own.doses[0].units, own.doses[-1].units),
         fewest=FEWEST_RUNS if planned.arms else FEWEST,
     )
+    last = own.doses[-1]
+    if last.stopped_after is not None:
+        found = verdict_of_stopped(found, question.direction)
+    elif last.diverged_at is not None:
+        found = verdict_of_diverged(question.direction, last.diverged, last.units)
+    cost = _part(plan, question.id, lambda job: spent(job, cache))
     common: dict[str, Any] = {
         "question": question.id,
         "ask": question.ask,
@@ -159,11 +183,14 @@ def _answer(
         "unit": question.unit,
         "units": planned.units,
         "strategy": planned.strategy.value,
-        "run_equivalents": _cost(plan, question.id),
+        "run_equivalents": cost,
         "assumptions": planned.assumptions,
         "checks": checks,
     }
     if isinstance(question, RunQuestion):
+        common["saved"] = _part(plan, question.id, lambda job: job.run_equivalents) - cost
+        if not planned.ladder:
+            common["ended"] = ended.sentences(planned, _arms(plan, planned, cache), cache)
         return _about_runs(plan, question, common)
     return _about_items(plan, planned, question, rows, common)
 
@@ -232,7 +259,7 @@ def _questions(plan: Plan) -> int:
 
 
 def _decided(
-    planned: PlannedQuestion, rows: dict[Role, pl.DataFrame], cache: JobCache
+    plan: Plan, planned: PlannedQuestion, rows: dict[Role, pl.DataFrame], cache: JobCache
 ) -> OutcomeAnswer:
     """The outcome that decides: of items by dose, of arms by seed, or of an arm by its ladder."""
     outcome = planned.question.outcome
@@ -242,8 +269,12 @@ def _decided(
         base, arm = planned.arms
         losses = _rung_losses(planned.ladder, outcome, cache)
         return predicted(planned.ladder, losses, (base.label, arm.label), outcome)
-    arms = [Arm(arm.label, _means(arm.measured, outcome, cache)) for arm in planned.arms]
-    return compared(arms, outcome)
+    return compared(_arms(plan, planned, cache), outcome)
+
+
+def _arms(plan: Plan, planned: PlannedQuestion, cache: JobCache) -> list[Arm]:
+    outcome = planned.question.outcome
+    return ended.arms(plan, planned, cache, lambda keys: _means(keys, outcome, cache))
 
 
 def _checks(planned: PlannedQuestion, decided: OutcomeAnswer, cache: JobCache) -> tuple[Check, ...]:
@@ -268,13 +299,13 @@ def _means(keys: Sequence[str], outcome: Outcome, cache: JobCache) -> Floats:
     return np.array([float(frame["value"].to_numpy().mean()) for frame in frames])
 
 
-def _cost(plan: Plan, question: str) -> float:
+def _part(plan: Plan, question: str, cost: Callable[[Job], float]) -> float:
     """A question's equal part of each job that serves it; the A/A question has its own jobs."""
     total = 0.0
     for job in plan.jobs:
         serves = [name for name in job.questions if name != AA] or list(job.questions)
         if question in serves and not job.is_check:
-            total += job.run_equivalents / len(serves)
+            total += cost(job) / len(serves)
     return total
 
 
@@ -384,8 +415,11 @@ _CURVES = {Role.TRUNK: "trunk", Role.PLAIN: "plain run"}
 def _curves(plan: Plan, cache: JobCache, points: int = 100) -> tuple[Curve, ...]:
     curves = []
     for job in plan.jobs:
-        if job.kind == "train":
-            losses = _without_gaps(cache.losses(job.key))
+        if not isinstance(job.spec, TrainSpec):
+            continue
+        told = saved_losses(cache, job.key, (state.key for state in cache.states(job.spec)))
+        if len(told):
+            losses = _without_gaps(told)
             parts = np.array_split(np.arange(len(losses)), min(points, len(losses)))
             curves.append(
                 Curve(
@@ -407,7 +441,9 @@ def _without_gaps(losses: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def _left_out(plan: Plan, cache: JobCache) -> tuple[LeftOut, ...]:
     found = []
     for job in plan.jobs:
-        if job.kind == "train" and (steps := cache.result(job.key).get("left_out")):
+        if job.kind != "train" or not cache.done(job.key):
+            continue
+        if steps := cache.result(job.key).get("left_out"):
             found.append(LeftOut(job=job.key, seed=job.seed, steps=tuple(steps)))
     return tuple(found)
 
@@ -415,6 +451,8 @@ def _left_out(plan: Plan, cache: JobCache) -> tuple[LeftOut, ...]:
 def _times(plan: Plan, cache: JobCache) -> tuple[JobTime, ...]:
     found = []
     for job in plan.jobs:
+        if not cache.done(job.key):
+            continue
         facts = cache.result(job.key)
         promised, taken = facts.get("promised_seconds"), facts.get("seconds")
         if promised is not None and taken is not None:
@@ -425,6 +463,8 @@ def _times(plan: Plan, cache: JobCache) -> tuple[JobTime, ...]:
 def _hardware(plan: Plan, cache: JobCache) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for job in plan.jobs:
+        if not cache.done(job.key):
+            continue
         facts = cache.result(job.key)
         line = f"{facts['machine']}, Python {facts['python']}, torch {facts['torch']}"
         found[line] = None

@@ -28,6 +28,12 @@ class DoseAnswer:
         label: what an arm differs in from the base run; None for a dose.
         p: of no difference between this arm and the base run, uncorrected; None for a dose.
         points: an arm's difference from the base run at each seed.
+        base: the base run's mean at the step after which an arm was stopped; the effect is the
+            difference from this.
+        stopped_after: the step after which an arm was stopped, None for one that was not.
+        diverged_at: the step at which an arm's first run diverged, None for one that did not;
+            ``mean`` and ``effect`` are no numbers then.
+        diverged: how many of its runs did.
     """
 
     dose: int
@@ -41,6 +47,10 @@ class DoseAnswer:
     label: str | None = None
     p: float | None = None
     points: tuple[float, ...] = ()
+    base: float | None = None
+    stopped_after: int | None = None
+    diverged_at: int | None = None
+    diverged: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +158,9 @@ class Answer:
         detections: how well each score of the probe tells items that were inserted from those of
             dose 0, where its outcomes are such scores.
         dose: what doses count, for a question about items.
+        ended: of each arm that was stopped or diverged: when, why, and with what chance of a
+            wrong stop.
+        saved: its share of what was not trained because of that, in run-equivalents.
     """
 
     question: str
@@ -173,6 +186,8 @@ class Answer:
     reason: str = ""
     detections: tuple[Detection, ...] = ()
     dose: str = COPIES
+    ended: tuple[str, ...] = ()
+    saved: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """The answer as JSON data, the deciding outcome's numbers at the top."""
@@ -246,6 +261,8 @@ class Answers:
         heldout_loss_plain: of the plain run, None when the study did without.
         heldout_change: relative change from the plain run to the trunk, paired by block and seed.
         run_equivalents: what the answers cost.
+        saved_run_equivalents: what the plan held and was not trained, since arms were stopped or
+            diverged; it is not among ``run_equivalents``.
         checks_run_equivalents: what the checks cost on top.
         one_run_a_question: what the answers would cost with one run a question.
         changed_share: share of the tokens that insertions replaced.
@@ -280,6 +297,7 @@ class Answers:
     dependence: Dependence | None = None
     promised_seconds: float | None = None
     times: tuple[JobTime, ...] = ()
+    saved_run_equivalents: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """One JSON document."""

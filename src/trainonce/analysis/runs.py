@@ -25,10 +25,18 @@ class Arm:
     Attributes:
         label: what differs from the base run.
         values: the outcome of its run at each seed, ``(seeds,)``, in the order of the base run's.
+        against: that of the base run at the same step, where it is not the end.
+        stopped_after: the step after which it was stopped.
+        diverged_at: the step at which its first run diverged; ``values`` are no numbers then.
+        diverged: how many of its runs did.
     """
 
     label: str
     values: Floats
+    against: Floats | None = None
+    stopped_after: int | None = None
+    diverged_at: int | None = None
+    diverged: int = 0
 
 
 def compared(arms: Sequence[Arm], outcome: Outcome) -> OutcomeAnswer:
@@ -36,8 +44,11 @@ def compared(arms: Sequence[Arm], outcome: Outcome) -> OutcomeAnswer:
     base = arms[0]
     doses = []
     for number, arm in enumerate(arms):
+        if arm.diverged_at is not None:
+            doses.append(_nothing(number, arm))
+            continue
         level = t_interval(arm.values)
-        differences = arm.values - base.values
+        differences = arm.values - (base.values if arm.against is None else arm.against)
         effect = t_interval(differences) if number else Estimate(0.0, 0.0, 0.0)
         doses.append(
             DoseAnswer(
@@ -52,6 +63,8 @@ def compared(arms: Sequence[Arm], outcome: Outcome) -> OutcomeAnswer:
                 effect_high=effect.high,
                 p=paired_p(differences) if number else None,
                 points=tuple(float(value) for value in differences) if number else (),
+                base=None if arm.against is None else float(arm.against.mean()),
+                stopped_after=arm.stopped_after,
             )
         )
     last = doses[-1]
@@ -63,6 +76,24 @@ def compared(arms: Sequence[Arm], outcome: Outcome) -> OutcomeAnswer:
         high=last.effect_high,
         p=1.0 if last.p is None else last.p,
         doses=tuple(doses),
+    )
+
+
+def _nothing(number: int, arm: Arm) -> DoseAnswer:
+    """An arm that diverged has no outcome, and no interval excludes anything."""
+    return DoseAnswer(
+        dose=number,
+        label=arm.label,
+        mean=math.nan,
+        low=-math.inf,
+        high=math.inf,
+        units=len(arm.values),
+        effect=math.nan,
+        effect_low=-math.inf,
+        effect_high=math.inf,
+        p=1.0,
+        diverged_at=arm.diverged_at,
+        diverged=arm.diverged,
     )
 
 

@@ -56,6 +56,37 @@ def verdict(
     return Verdict.CANNOT_TELL
 
 
+def verdict_of_stopped(found: Verdict, direction: int) -> Verdict:
+    """The verdict where the arm that decides was stopped early, for a loss.
+
+    What was found is of the step after which it was stopped. That its loss is not lower there
+    stands for the end, since it was stopped as an arm that would not end best, but for a stated
+    chance. All else could change until the end, so that it cannot be told.
+
+    Args:
+        found: the verdict on the difference from the base run at that step.
+        direction: where the effect was expected.
+    """
+    return found if direction < 0 and found is Verdict.NO else Verdict.CANNOT_TELL
+
+
+def verdict_of_diverged(direction: int, diverged: int, runs: int) -> Verdict:
+    """The verdict where the arm that decides diverged, for a loss.
+
+    No, where a lower loss was expected and every run of the arm diverged, 2 of them at least: a
+    run diverges when its loss is no number or far above that of a model that knows nothing.
+    Otherwise it cannot be told: there is no loss at the end to compare, and what some seeds
+    reached is not the effect over all.
+
+    Args:
+        direction: where the effect was expected.
+        diverged: how many of its runs diverged.
+        runs: of the arm, a seed each.
+    """
+    sure = direction < 0 and diverged == runs >= FEWEST_RUNS
+    return Verdict.NO if sure else Verdict.CANNOT_TELL
+
+
 def standing(found: Verdict, failed: Sequence[str]) -> tuple[Verdict, str]:
     """The verdict after what tested it, and why it is not what the numbers alone would say.
 

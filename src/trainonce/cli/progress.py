@@ -54,7 +54,7 @@ def study_progress(plan: Plan, console: Console) -> Iterator[Callable[[Event], N
         def tell(event: Event) -> None:
             nonlocal finished
             job = event.job
-            if event.kind == "started" and job.kind != "measure":
+            if event.kind == "started" and job.kind in ("train", "state"):
                 tasks[job.key] = bars.add_task(_name(job), note="starting")
             if event.kind == "progress":
                 facts = event.facts
@@ -68,14 +68,17 @@ def study_progress(plan: Plan, console: Console) -> Iterator[Callable[[Event], N
             if event.kind == "warned" and event.facts["warning"] not in warned:
                 warned.add(event.facts["warning"])
                 console.print(escape(event.facts["warning"]), style="yellow", soft_wrap=True)
-            if event.kind in ("done", "reused", "crashed") and job.key in tasks:
+            if event.kind in ("done", "reused", "crashed", "diverged") and job.key in tasks:
                 bars.remove_task(tasks.pop(job.key))
             if event.kind == "crashed" and "retry" in event.facts:
                 facts = event.facts
                 again = f"begun again from its last state ({facts['retry']} of {facts['retries']})"
                 text = f"{job.reason} crashed, and is {again}: {facts['error']}"
                 console.print(escape(text), soft_wrap=True, highlight=False)
-            if event.kind in ("done", "reused"):
+            if event.kind in ("skipped", "diverged") and event.facts["why"] not in warned:
+                warned.add(event.facts["why"])
+                console.print(escape(event.facts["why"]), style="yellow", soft_wrap=True)
+            if event.kind in ("done", "reused", "skipped", "diverged"):
                 finished += 1
                 bars.update(whole, completed=finished, note=f"{finished} of {len(plan.jobs)}")
             if event.kind == "done" and not console.is_terminal:

@@ -234,7 +234,7 @@ def makespan(jobs: tuple[Job, ...], seconds: Mapping[str, float], workers: int) 
     now = 0.0
     while waiting or running:
         for name, piece in list(waiting.items()):
-            ready = not any(parent in left for job in piece for parent in job.parents)
+            ready = not any(parent in left for job in piece for parent in job.after)
             if ready and len(running) < workers:
                 end = now + sum(seconds[job.key] for job in piece)
                 heapq.heappush(running, (end, name, waiting.pop(name)))

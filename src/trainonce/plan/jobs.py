@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from trainonce.methods.registry import methods, probe_of
-from trainonce.plan.plan import Job, Reason, Role
+from trainonce.plan.plan import Gate, Job, Reason, Role
 from trainonce.plan.stacks import Known
 from trainonce.sites import (
     Choice,
@@ -27,6 +27,7 @@ from trainonce.study.schema import AA, Strategy
 from trainonce.tasks.specs import (
     HELDOUT_PROBE,
     AverageSpec,
+    DecideSpec,
     MeasureSpec,
     PartOf,
     StateSpec,
@@ -36,6 +37,21 @@ from trainonce.tasks.specs import (
 )
 
 _FORWARD_SHARE = 1 / 3  # of a training step's operations: 2 of the 6 a parameter and token
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rung:
+    """A step at which a run is cut, so that it can end there or be compared there.
+
+    Attributes:
+        step: the step.
+        questions: for which it is.
+        gate: closed when the run ends there; None for the base run, which never does.
+    """
+
+    step: int
+    questions: tuple[str, ...]
+    gate: Gate | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +69,7 @@ class Line:
         weight: operations of one of its steps, in those of a step of the base run.
         ends: whether anybody needs its end, rather than states of it alone.
         apart: whether it is there because its items cannot be in the trunk.
+        rungs: ascending.
     """
 
     spec: TrainSpec
@@ -65,6 +82,12 @@ class Line:
     weight: float = 1.0
     ends: bool = True
     apart: bool = False
+    rungs: tuple[Rung, ...] = ()
+
+    def gates(self, step: int) -> tuple[Gate, ...]:
+        """What has decided before ``step`` whether the run goes on to it."""
+        before = [rung.gate for rung in self.rungs if rung.step < step and rung.gate]
+        return tuple(before[-1:])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +164,10 @@ def training(
             run_equivalents=prices.training(step - done, line.weight),
             code=Reason.STATE,
             reason=f"state of the {line.name} after step {step} of {spec.train.steps}: "
-            f"{_used(leaving, measuring)}",
+            f"{_used(line, step, leaving, measuring)}",
+            label=line.label,
+            gates=line.gates(step),
+            may_diverge=line.role is Role.ARM,
         )
         jobs.append(job)
         done, parents = step, (state.key,)
@@ -162,6 +188,8 @@ def training(
                 code=code,
                 reason=f"{line.name}{line.about}{before}{together}",
                 label=line.label,
+                gates=line.gates(spec.train.steps),
+                may_diverge=line.role is Role.ARM,
             )
         )
     return jobs
@@ -190,17 +218,20 @@ def heldout(
     questions: tuple[str, ...],
     prices: Prices,
     part: PartOf | None = None,
+    step: int | None = None,
 ) -> Job:
-    """The held-out loss of a run at its end, or of an average; of one part when one is given."""
+    """The held-out loss of a run at its end or after ``step``, or of an average; or of a part."""
+    spec = heldout_spec(line.spec, part, step)
     return Job(
-        spec=heldout_spec(line.spec, part),
+        spec=spec,
         role=role,
         strategy=line.strategy,
         questions=questions,
-        parents=(line.spec.key,),
+        parents=(spec.measured.key,),
         run_equivalents=heldout_cost(line.weight, line.spec.trained.sequence, corpus, prices, part),
         code=_measured(role, questions),
-        reason=f"held-out loss{f' on {part.name!r}' if part else ''}, {line.name}",
+        reason=f"held-out loss{f' on {part.name!r}' if part else ''}, {line.name}"
+        + (f", after step {step}" if step else ""),
     )
 
 
@@ -216,12 +247,15 @@ def heldout_cost(
     return prices.reading(blocks * sequence, weight)
 
 
-def heldout_spec(model: TrainSpec | AverageSpec, part: PartOf | None = None) -> MeasureSpec:
-    """What measures the held-out loss of a run at its end, or of an average."""
+def heldout_spec(
+    model: TrainSpec | AverageSpec, part: PartOf | None = None, step: int | None = None
+) -> MeasureSpec:
+    """What measures the held-out loss of a run at its end or after ``step``, or of an average."""
     return MeasureSpec(
         trained=model.trained,
         probe=HELDOUT_PROBE,
         version=methods()[HELDOUT_PROBE].version,
+        step=step,
         part=part,
         average=model if isinstance(model, AverageSpec) else None,
     )
@@ -256,6 +290,22 @@ def emulated_spec(
     """What measures the held-out loss of ``large`` as the small run's change steers it."""
     steered = Steered(tuned=tuned.spec, untuned=untuned.spec)
     return replace(heldout_spec(large.spec, part), steered=steered)
+
+
+def decision(spec: DecideSpec, question: str, labels: Sequence[str], says: str) -> Job:
+    """Which of the arms of a question go on after a rung."""
+    return Job(
+        spec=spec,
+        role=Role.DECISION,
+        strategy=Strategy.REPLICATE,
+        questions=(question,),
+        parents=spec.parents,
+        run_equivalents=0.0,
+        code=Reason.DECISION,
+        reason=f"which arms of {question!r} ({'; '.join(labels)}) go on after step {spec.step} of "
+        f"{spec.trained.train.steps}: {says}",
+        label=f"decision after step {spec.step}",
+    )
 
 
 def items(
@@ -300,18 +350,46 @@ def once(jobs: Iterable[Job], order: Sequence[str]) -> tuple[Job, ...]:
         serves = {*first.questions, *job.questions}
         code = Reason.SHARED if first.code is Reason.NEW else first.code
         ordered = tuple(name for name in order if name in serves)
+        gates = (*first.gates, *job.gates) if first.gates and job.gates else ()
         answers = job if first.role is Role.REAL else first  # a check of one answers another
-        kept[job.key] = replace(answers, questions=ordered, code=code)
+        kept[job.key] = replace(
+            answers,
+            questions=ordered,
+            code=code,
+            gates=tuple(dict.fromkeys(gates)),
+            may_diverge=first.may_diverge and job.may_diverge,
+        )
     return tuple(kept.values())
 
 
-def _used(leaving: Sequence[str], measuring: Sequence[str]) -> str:
+def in_order(jobs: Sequence[Job]) -> tuple[Job, ...]:
+    """``jobs`` as they stand, but that each comes after those that it waits for."""
+    known = {job.key: job for job in jobs}
+    found: dict[str, Job] = {}
+
+    def add(job: Job) -> None:
+        if job.key not in found:
+            for key in job.after:
+                add(known[key])
+            found[job.key] = job
+
+    for job in jobs:
+        add(job)
+    return tuple(found.values())
+
+
+def _used(line: Line, step: int, cut: Sequence[str], measuring: Sequence[str]) -> str:
     """What a state is there for."""
+    looking = [name for rung in line.rungs if rung.step == step for name in rung.questions]
+    leaving = [name for name in cut if name not in looking]
     said = [
         f"{', '.join(names)} {verb}{'s' * (len(names) == 1)} there"
         for names, verb in ((leaving, "begin"), (measuring, "measure"))
         if names
     ]
+    if looking:
+        ends = "it may be stopped there" if line.role is Role.ARM else "arms may be stopped there"
+        said.append(f"{', '.join(looking)}: {ends}")
     return "; ".join(said)
 
 
@@ -337,6 +415,8 @@ def _reason(line: Line, known: Known) -> Reason:
 def _measured(role: Role, questions: Sequence[str]) -> Reason:
     if role in (Role.CHECK, Role.REAL, Role.TUNING):
         return Reason.CHECK
+    if role is Role.LOOK:
+        return Reason.LOOK
     return Reason.SHARED if len(set(questions) - {AA}) > 1 else Reason.NEW
 
 

@@ -126,9 +126,15 @@ def lines(design: Design) -> dict[Where, Line]:
 
 
 def cuts(found: Mapping[Where, Line]) -> dict[str, dict[int, tuple[str, ...]]]:
-    """Where runs are left: by the key of the run and the step, the questions whose runs leave."""
+    """Where runs are cut: by the key of the run and the step, the questions for which they are.
+
+    Their runs leave there, or may be stopped.
+    """
     left: dict[str, dict[int, tuple[str, ...]]] = {}
     for line in found.values():
+        for rung in line.rungs:
+            at = left.setdefault(line.spec.key, {})
+            at[rung.step] = tuple(dict.fromkeys([*at.get(rung.step, ()), *rung.questions]))
         if line.spec.fork:
             at = left.setdefault(line.spec.fork.parent.key, {})
             before = at.get(line.spec.fork.step, ())

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from trainonce.plan.early.settle import Stopping
 from trainonce.sites import Site
 from trainonce.stream.home import home as default_home
 from trainonce.study.questions import Question
@@ -39,6 +40,8 @@ class Role(StrEnum):
     DURING = "during"
     CHECK = "check"
     HELDOUT = "heldout"
+    LOOK = "look"
+    DECISION = "decision"
 
 
 class Reason(StrEnum):
@@ -55,6 +58,21 @@ class Reason(StrEnum):
     AVERAGE = "average"
     REUSED = "reused"
     CONFLICT = "conflict"
+    LOOK = "look"
+    DECISION = "decision"
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Closed when a decision stopped an arm.
+
+    Attributes:
+        decision: key of the job that decides.
+        arm: the arm's number among those that are decided on, from 0.
+    """
+
+    decision: str
+    arm: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +89,8 @@ class Job:
         code: why it is run, in a word.
         reason: the same in a sentence.
         label: what its run differs in from the base run, for a run that does.
+        gates: where there are any, it is left out when all of them are closed.
+        may_diverge: whether it trains an arm, whose divergence is an outcome and no failure.
     """
 
     spec: Spec
@@ -82,6 +102,8 @@ class Job:
     code: Reason = Reason.NEW
     reason: str
     label: str = ""
+    gates: tuple[Gate, ...] = ()
+    may_diverge: bool = False
 
     @cached_property
     def key(self) -> str:
@@ -90,8 +112,13 @@ class Job:
 
     @property
     def kind(self) -> str:
-        """``train``, ``state``, ``average`` or ``measure``."""
+        """``train``, ``state``, ``average``, ``measure`` or ``decide``."""
         return self.spec.kind
+
+    @property
+    def after(self) -> tuple[str, ...]:
+        """Keys of the jobs that must be settled before it begins."""
+        return (*self.parents, *(gate.decision for gate in self.gates))
 
     @property
     def seed(self) -> int:
@@ -193,6 +220,21 @@ class Sizes:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlannedRung:
+    """A step after which arms may be stopped.
+
+    Attributes:
+        step: the step.
+        decision: the job that decides.
+        measured: the jobs that measure the base run and then each arm there, a seed each.
+    """
+
+    step: int
+    decision: str
+    measured: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlannedQuestion:
     """What the design can tell about a question before anything is trained.
 
@@ -211,6 +253,8 @@ class PlannedQuestion:
             arms are emulated.
         sizes: for a question about items, what its precision is computed from.
         during: steps after which its items are measured, before the end of the run.
+        stopping: how losing arms are stopped, None where the study does not ask for it.
+        rungs: where arms may be stopped, ascending; none where nothing is.
     """
 
     question: Question
@@ -223,6 +267,8 @@ class PlannedQuestion:
     during: tuple[int, ...] = ()
     ladder: PlannedLadder | None = None
     tuning: str | None = None
+    stopping: Stopping | None = None
+    rungs: tuple[PlannedRung, ...] = ()
 
     @property
     def rests_on(self) -> list[Any]:
@@ -320,6 +366,14 @@ class Plan:
         """The hash of the jobs alone."""
         return _hash(sorted(job.key for job in self.jobs))
 
+    def job(self, key: str) -> Job:
+        """The job of a key."""
+        return self._by_key[key]
+
+    @cached_property
+    def _by_key(self) -> dict[str, Job]:
+        return {job.key: job for job in self.jobs}
+
     def shares_with(self, question: str) -> tuple[str, ...]:
         """The other questions that a training run of ``question`` serves too, but for the A/A."""
         return tuple(
@@ -358,6 +412,7 @@ class Plan:
                     "stack": job.stack,
                     "questions": list(job.questions),
                     "parents": list(job.parents),
+                    "gates": [asdict(gate) for gate in job.gates],
                     "run_equivalents": round(job.run_equivalents, 6),
                     "code": job.code.value,
                     "reason": job.reason,

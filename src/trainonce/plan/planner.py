@@ -16,6 +16,7 @@ from trainonce.plan.choose import choose
 from trainonce.plan.compiled import compile_long
 from trainonce.plan.conflicts import kept_apart
 from trainonce.plan.cost import ADAMW_BYTES, whole_memory
+from trainonce.plan.early.settle import History, NoHistory
 from trainonce.plan.extrapolate import rungs
 from trainonce.plan.jobs import (
     Line,
@@ -23,6 +24,7 @@ from trainonce.plan.jobs import (
     averaging,
     emulated,
     heldout_cost,
+    in_order,
     items,
     once,
     training,
@@ -33,6 +35,7 @@ from trainonce.plan.multiplex import pack
 from trainonce.plan.parts import find_parts, mixture_of
 from trainonce.plan.plan import Job, Plan, Role
 from trainonce.plan.precision import planned
+from trainonce.plan.rungs import Early, decided, early, measured, with_rungs
 from trainonce.plan.stacks import Known, arrange
 from trainonce.stream import smollm2
 from trainonce.stream.corpora import CorpusError
@@ -56,6 +59,7 @@ def plan(
     home: Path,
     progress: Progress | None = None,
     known: Known = lambda _run: None,
+    history: History | None = None,
 ) -> Plan:
     """Plan ``study``: choose strategies, prepare its data, pack its questions, list the jobs.
 
@@ -64,6 +68,7 @@ def plan(
         home: where corpora and jobs are kept.
         progress: told how far the data is prepared.
         known: how a run was trained before, if it was.
+        history: what the home holds from before, by which losing arms are stopped.
 
     Raises:
         StudyError: when a question cannot be answered in the way that the user wants, the data
@@ -76,15 +81,17 @@ def plan(
     spec = _train_spec(study, corpus, parts, recipe.seeds[0], home)
     plain = {seed: replace(spec, seed=seed) for seed in recipe.seeds}
     design = _design(study, corpus, parts, home, plain, chosen)
-    drawn = _as_trained(design, lines(design), corpus, home, known)
+    alone = lines(design)
+    stops = early(design, alone, history or NoHistory(), known)
+    drawn = _as_trained(design, with_rungs(alone, stops), corpus, home, known)
     prices = Prices(recipe.steps, recipe.tokens, len(recipe.seeds))
-    jobs = _jobs(design, corpus, drawn, prices, known)
+    jobs = _jobs(design, corpus, drawn, prices, known, stops)
     return Plan(
         study=study.title,
         file=study.document.file,
         home=home,
         jobs=jobs,
-        questions=tuple(planned(design, drawn, question) for question in _asked(study)),
+        questions=tuple(planned(design, drawn, question, stops) for question in _asked(study)),
         seeds=recipe.seeds,
         tokens=recipe.tokens,
         changed_share=sum(t.stream.changed_share for t in design.trunks.values()) / len(plain),
@@ -265,9 +272,14 @@ def _alone(line: Line, left: Mapping[str, object]) -> bool:
 
 
 def _jobs(
-    design: Design, corpus: Corpus, drawn: Mapping[Where, Line], prices: Prices, known: Known
+    design: Design,
+    corpus: Corpus,
+    drawn: Mapping[Where, Line],
+    prices: Prices,
+    known: Known,
+    stops: Mapping[str, Early],
 ) -> tuple[Job, ...]:
-    """Each run's jobs after those of the runs that it leaves."""
+    """Each run's jobs after those of the runs that it leaves, and after what decides on it."""
     left, seen = cuts(drawn), watched(design, drawn)
     inserting = [q for q in _asked(design.study) if isinstance(q, ItemQuestion)]
     about_runs = {q.id: q for q in design.study.questions if isinstance(q, RunQuestion)}
@@ -279,6 +291,7 @@ def _jobs(
         others = stacks[line.spec.stack] - 1 if line.spec.stack else 0
         key = line.spec.key
         jobs += training(line, left.get(key, {}), seen.get(key, {}), prices, known, others)
+        jobs += measured(line, corpus, prices)
         if not line.ends:
             continue
         trunk = role is Role.TRUNK
@@ -305,7 +318,8 @@ def _jobs(
     for averaged in averages(design, drawn).values():
         jobs.append(averaging(averaged, prices))
         jobs += heldout_losses(design, Role.AVERAGE, averaged, corpus, prices)
-    return once(jobs, [question.id for question in _asked(design.study)])
+    jobs += decided(design, stops)
+    return in_order(once(jobs, [question.id for question in _asked(design.study)]))
 
 
 def _one_run_a_question(

@@ -18,6 +18,7 @@ from trainonce.plan.plan import (
     Sizes,
 )
 from trainonce.plan.power import detectable_difference, detectable_effect
+from trainonce.plan.rungs import Early, planned_rungs
 from trainonce.study.questions import ItemQuestion, RunQuestion
 from trainonce.study.schema import Strategy
 from trainonce.tasks.specs import AverageSpec, TrainSpec
@@ -31,11 +32,16 @@ _SHARED = {
 
 
 def planned(
-    design: Design, drawn: Mapping[Where, Line], question: ItemQuestion | RunQuestion
+    design: Design,
+    drawn: Mapping[Where, Line],
+    question: ItemQuestion | RunQuestion,
+    stops: Mapping[str, Early],
 ) -> PlannedQuestion:
     """A question with its strategy, its precision and what its answer will rest on."""
     if isinstance(question, RunQuestion):
-        return _RUNS.get(design.chosen[question.id], _planned_runs)(design, drawn, question)
+        found = _RUNS.get(design.chosen[question.id], _planned_runs)(design, drawn, question)
+        early = stops.get(question.id)
+        return found if early is None else _stopped(design, drawn, question, early, found)
     return _planned_items(design, question)
 
 
@@ -90,6 +96,22 @@ def _paired(
             "effect only)",
         ),
         arms=(_base(design, drawn, question), *arms),
+    )
+
+
+def _stopped(
+    design: Design,
+    drawn: Mapping[Where, Line],
+    question: RunQuestion,
+    early: Early,
+    found: PlannedQuestion,
+) -> PlannedQuestion:
+    """``found``, whose losing arms are stopped."""
+    return replace(
+        found,
+        assumptions=(*found.assumptions, early.stopping.says),
+        stopping=early.stopping,
+        rungs=planned_rungs(design, drawn, question, early),
     )
 
 

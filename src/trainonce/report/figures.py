@@ -104,7 +104,7 @@ def arms(answer: Answer, height: int = 250) -> go.Figure:
 
     The band holds the effects that are smaller than the smallest effect of interest.
     """
-    shown = answer.decided.doses[1:]
+    shown = [arm for arm in answer.decided.doses[1:] if arm.diverged_at is None]
     places = list(range(len(shown)))
     ways = [answer.direction] if answer.direction else [1, -1]
     edges = [way * answer.smallest for way in ways]
@@ -255,6 +255,8 @@ def _means(outcome: OutcomeAnswer, name: str, shift: float) -> go.Scatter:
 
 
 def _hover(dose: DoseAnswer) -> str:
+    if dose.diverged_at is not None:
+        return str(dose.label)
     if dose.label is not None:
         return (
             f"{dose.label}: {number(dose.effect)} ({interval(dose.effect_low, dose.effect_high)})"

@@ -127,7 +127,9 @@ def render(answers: Answers, plan: Plan) -> str:
 
 def deciding(answer: Answer) -> str:
     """The interval that would have decided a question that could not be told."""
-    if answer.verdict is not Verdict.CANNOT_TELL or answer.reason:
+    last = answer.decided.doses[-1]
+    early = last.diverged_at is not None or last.stopped_after is not None
+    if answer.verdict is not Verdict.CANNOT_TELL or answer.reason or early:
         return ""
     smallest = number(answer.smallest)
     sides = {

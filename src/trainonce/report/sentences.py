@@ -18,6 +18,8 @@ _UNTRAINED = (Strategy.EXTRAPOLATE, Strategy.EMULATE)
 
 def number(value: float) -> str:
     """A measured value with two decimals, or two significant digits when it is small."""
+    if math.isnan(value):
+        return "none"
     if value == 0 or abs(value) >= 0.095:
         return f"{value:.2f}"
     return f"{value:.2g}" if abs(value) >= 0.001 else f"{value:.0e}"
@@ -25,7 +27,7 @@ def number(value: float) -> str:
 
 def level(value: float) -> str:
     """A mean outcome of runs, which differ by little: four significant digits."""
-    return f"{value:.4g}"
+    return "none" if math.isnan(value) else f"{value:.4g}"
 
 
 def detectable(value: float | None) -> str:
@@ -74,13 +76,19 @@ def sentence(answer: Answer) -> str:
     base = decided.doses[0]
     corrected = "" if answer.question == AA else " after correction"
     if answer.unit is Unit.RUN:
+        if top.diverged_at is not None:
+            return (
+                f"There is no {decided.outcome} of {top.label}; {base.label} has "
+                f"{level(base.mean)}."
+            )
+        there = level(base.mean if top.base is None else top.base)
         pairs = f"paired over {answer.units} seed{'s' * (answer.units > 1)}"
         if answer.strategy == Strategy.EXTRAPOLATE:
             pairs = f"predicted from {answer.units} runs of a ladder"
         came = "would be" if answer.strategy in _UNTRAINED else "is"
         return (
             f"With {top.label} the {decided.outcome} {came} {level(top.mean)}, against "
-            f"{level(base.mean)} for {base.label}: an effect of {number(decided.estimate)} "
+            f"{there} for {base.label}: an effect of {number(decided.estimate)} "
             f"({interval(decided.low, decided.high)}), {pairs}, "
             f"{p_value(answer.p_adjusted)}{corrected}."
         )
@@ -100,6 +108,10 @@ def enough(answer: Answer) -> str:
         return ""
     if answer.reason:
         return f"{answer.reason}{_another_way(answer)}"
+    if answer.decided.doses[-1].stopped_after is not None:
+        return "How it would have ended is not known: without `stop` the arm goes on from there."
+    if answer.decided.doses[-1].diverged_at is not None:
+        return "A run that diverges has no end that could be compared."
     if answer.unit is Unit.RUN:
         return _enough_runs(answer)
     decided, top = answer.decided, answer.decided.doses[-1]
@@ -182,6 +194,11 @@ def cost_sentence(answers: Answers) -> str:
         + (
             f" and {answers.checks_run_equivalents:.1f} for the checks"
             if answers.checks_run_equivalents
+            else ""
+        )
+        + (
+            f" ({answers.saved_run_equivalents:.1f} more were planned and not needed)"
+            if answers.saved_run_equivalents
             else ""
         )
         + f"; one run a question would take {answers.one_run_a_question:.1f}."

@@ -33,7 +33,7 @@ def status_view(study: StudyStatus) -> RenderableType:
         (study.study, "bold"), "  ", (study.state, _STYLES[study.state]), f"  {_when(study)}"
     )
     counts = study.counts
-    done = counts["finished"] + counts["reused"]
+    done = study.settled
     shown = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     jobs = Table.grid(padding=(0, 2))
     jobs.add_row(
@@ -50,6 +50,10 @@ def status_view(study: StudyStatus) -> RenderableType:
         for job in study.jobs
         if job.state == "failed"
     ]
+    left_out = dict.fromkeys(
+        job.error for job in study.jobs if job.state in ("skipped", "diverged")
+    )
+    parts += [Text(f"left out: {why}", style="yellow") for why in left_out]
     if study.state in ("dead", "stopped", "failed"):
         parts.append(Text(f"to go on: trainonce run {study.file}"))
     return Group(*parts)
@@ -71,7 +75,8 @@ def _cost(study: StudyStatus) -> str:
         f"{duration(study.seconds)} in jobs"
     )
     saved = f"; {duration(study.saved_seconds)} saved by reuse" if study.saved_seconds else ""
-    return cost + saved
+    early = study.run_equivalents_saved
+    return cost + saved + (f"; {early:.2f} run-equivalents not trained" if early else "")
 
 
 def _row(job: JobStatus) -> tuple[RenderableType, RenderableType, RenderableType]:

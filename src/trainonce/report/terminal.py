@@ -121,6 +121,7 @@ def answers_view(answers: Answers) -> RenderableType:
         said.append(Padding(text, (0, 0, 0, 2)))
         tests = "".join(f"\n{detected(found)}" for found in answer.detections)
         tests += "".join(f"\n{tested(check)}" for check in answer.checks)
+        tests += "".join(f"\n{told}." for told in answer.ended)
         shown = f"{_parts(answer)}{_over_steps(answer)}{tests}"
         said.append(Padding(Text(shown, style="dim"), (0, 0, 1, 2)))
     convicted = any(a.question == AA and a.verdict is Verdict.YES for a in answers.answers)
@@ -166,7 +167,7 @@ def _over_steps(answer: Answer) -> str:
 
 
 def _sparkline(answer: Answer) -> str:
-    return _bars([dose.mean for dose in answer.decided.doses])
+    return _bars([dose.mean for dose in answer.decided.doses if dose.diverged_at is None])
 
 
 def _bars(means: Sequence[float]) -> str:

@@ -27,6 +27,7 @@ from trainonce.sites import Measurement
 from trainonce.stream.reserved import Decisions
 from trainonce.tasks.specs import (
     AverageSpec,
+    DecideSpec,
     Fork,
     MeasureSpec,
     Model,
@@ -42,6 +43,8 @@ _ROWS = "measurements.parquet"
 _WEIGHTS = "model.safetensors"
 _LOSSES = "losses.npy"
 _DECIDED = "decided.safetensors"
+_DECISION = "decision.json"
+_DIVERGED = "diverged.json"
 
 COLUMNS = {
     "job": pl.String,
@@ -135,10 +138,8 @@ class JobCache:
 
     def states(self, spec: TrainSpec) -> list[StateSpec]:
         """The finished state jobs of a run, the latest step first."""
-        found = [
-            int(file.parent.name.rpartition("@")[2])
-            for file in (self.home / "jobs").glob(f"{spec.key}@*/{_RESULT}")
-        ]
+        folders = (file.parent for file in self._on_the_way(spec, _RESULT))
+        found = [int(folder.name.rpartition("@")[2]) for folder in folders]
         return [StateSpec(trained=spec, step=step) for step in sorted(found, reverse=True)]
 
     def variant(self, spec: TrainSpec) -> TrainSpec | None:
@@ -172,6 +173,52 @@ class JobCache:
     def losses(self, key: str) -> npt.NDArray[np.float64]:
         """The loss before each update of a finished train job."""
         return np.asarray(np.load(self.folder(key) / _LOSSES, allow_pickle=False))
+
+    def losses_until(self, spec: TrainSpec, step: int) -> npt.NDArray[np.float64]:
+        """The loss before each update up to ``step``, of a run that has kept its state there.
+
+        One that is finished needs no state.
+        """
+        state = self.folder(StateSpec(trained=spec, step=step).key) / TENSORS
+        if not state.is_file():
+            return self.losses(spec.key)[:step]
+        with safe_open(state, framework="pt") as kept:
+            return np.asarray(kept.get_tensor("losses").numpy()[:step], dtype=np.float64)
+
+    def decision(self, key: str) -> dict[str, Any]:
+        """What a finished decide job says, see `trainonce.run.decide.run_decision`."""
+        return dict(json.loads((self.folder(key) / _DECISION).read_text(encoding="utf-8")))
+
+    def diverged(self, key: str) -> dict[str, Any] | None:
+        """The ``step`` at which a train or state job diverged, and its ``error``; else None."""
+        file = self.folder(key) / _DIVERGED
+        if self.done(key) or not file.is_file():
+            return None
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+
+    def divergence(self, spec: TrainSpec) -> dict[str, Any] | None:
+        """What `diverged` says of a run, or of the states on its way."""
+        keys = [spec.key, *(f.parent.name for f in self._on_the_way(spec, _DIVERGED))]
+        return next((facts for key in keys if (facts := self.diverged(key))), None)
+
+    def keep_divergence(self, key: str, step: int, error: str) -> None:
+        """Keep that a job diverged; it has no result, and may be tried again."""
+        self.folder(key).mkdir(parents=True, exist_ok=True)
+        temporary = self.folder(key) / f".{_DIVERGED}.{os.getpid()}.tmp"
+        temporary.write_text(json.dumps({"step": step, "error": error}), encoding="utf-8")
+        temporary.replace(self.folder(key) / _DIVERGED)
+
+    def drop_work(self, key: str) -> None:
+        """Drop the checkpoints of a job that nobody will go on with."""
+        shutil.rmtree(self.work(key), ignore_errors=True)
+
+    def forget_divergence(self, key: str) -> None:
+        """Begin anew with a job that diverged."""
+        (self.folder(key) / _DIVERGED).unlink(missing_ok=True)
+
+    def _on_the_way(self, spec: TrainSpec, name: str) -> list[Path]:
+        """The files of a name in the folders of a run's states."""
+        return sorted((self.home / "jobs").glob(f"{spec.key}@*/{name}"))
 
     def finish_training(
         self,
@@ -246,6 +293,18 @@ class JobCache:
         frame.write_parquet(table)
         with self._result(spec, facts, len(table.getbuffer())) as folder:
             (folder / _ROWS).write_bytes(table.getbuffer())
+
+    def finish_deciding(
+        self, spec: DecideSpec, decision: dict[str, Any], facts: dict[str, Any]
+    ) -> None:
+        """Keep which arms go on.
+
+        Raises:
+            SaveError: when it cannot be written.
+        """
+        text = json.dumps(decision, indent=1)
+        with self._result(spec, facts, len(text)) as folder:
+            (folder / _DECISION).write_text(text, encoding="utf-8")
 
     def adopt(self, spec: Spec, folder: Path, result: dict[str, Any]) -> None:
         """Take the files of a job that was finished elsewhere, and what is known of it.

@@ -26,8 +26,8 @@ class Entry:
 
     Attributes:
         key: the job's.
-        kind: ``train``, ``state``, ``average`` or ``measure``; ``damaged`` when its result cannot
-            be read.
+        kind: ``train``, ``state``, ``average``, ``measure`` or ``decide``; ``damaged`` when its
+            result cannot be read.
         size: bytes of its folder.
         finished: when, in seconds since 1970.
         used: when a plan last wanted it, or else when it was finished.

@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 from torch import nn
 
 from trainonce.run.cache import JobCache
+from trainonce.run.decide import run_decision
 from trainonce.run.launch import launch
 from trainonce.run.store import fetched, pushed
 from trainonce.run.tracking import Tracking, tracked
@@ -30,7 +31,15 @@ from trainonce.tasks.language import (
     run_training,
     shell,
 )
-from trainonce.tasks.specs import AverageSpec, MeasureSpec, Model, Spec, StateSpec, TrainSpec
+from trainonce.tasks.specs import (
+    AverageSpec,
+    DecideSpec,
+    MeasureSpec,
+    Model,
+    Spec,
+    StateSpec,
+    TrainSpec,
+)
 from trainonce.train.checkpoints import CheckpointError, Checkpoints, State
 from trainonce.train.clock import Progress
 from trainonce.train.guard import DivergedError
@@ -69,16 +78,20 @@ def execute(
 
     Raises:
         StoppedError: when ``stop`` said so.
+        DivergedError: of a run; the cache keeps that it diverged.
     """
     cache = JobCache(home)
     with _held(cache.lock(spec.key), stop):
         if cache.done(spec.key) or fetched(spec.key, cache):
             return
         settings = settings or CheckpointSettings()
+        cache.forget_divergence(spec.key)
         if isinstance(spec, MeasureSpec):
             _measure(spec, cache, stop, noted)
         elif isinstance(spec, AverageSpec):
             _average(spec, cache, noted)
+        elif isinstance(spec, DecideSpec):
+            _decide(spec, cache, noted)
         elif spec.trained.processes:
             launch(spec, cache, settings, report, stop, tracking, noted)
         else:
@@ -120,6 +133,8 @@ def execute_stacked(
             if isinstance(outcome, Trained):
                 own = {**(noted or {}).get(spec.key, {}), **facts}
                 cache.finish_training(spec, weights(model), outcome.losses, own)
+            else:
+                cache.keep_divergence(spec.key, outcome.step, str(outcome))
         shutil.rmtree(cache.work(name), ignore_errors=True)
         pushed([spec.key for spec in specs if cache.done(spec.key)], cache)
         diverged = [outcome for outcome in outcomes if isinstance(outcome, DivergedError)]
@@ -201,17 +216,21 @@ def train_job(
     torch.set_num_threads(run.threads)
     checkpoints = _checkpoints(spec, cache, settings)
     with tracked(tracking, spec.key) if tracking else nullcontext() as track:
-        model, trained = run_training(
-            run,
-            _corpus(run, cache),
-            checkpoints,
-            report,
-            stop,
-            start=lambda: _start(spec, cache),
-            until=spec.step if isinstance(spec, StateSpec) else None,
-            processes=processes,
-            track=track,
-        )
+        try:
+            model, trained = run_training(
+                run,
+                _corpus(run, cache),
+                checkpoints,
+                report,
+                stop,
+                start=lambda: _start(spec, cache),
+                until=spec.step if isinstance(spec, StateSpec) else None,
+                processes=processes,
+                track=track,
+            )
+        except DivergedError as error:
+            cache.keep_divergence(spec.key, error.step, str(error))
+            raise
     if isinstance(spec, StateSpec):
         reached, folders = spec, checkpoints.folders
         processes.once(lambda: cache.finish_state(reached, folders()[-1], _facts(start, noted)))
@@ -241,6 +260,11 @@ def _average(spec: AverageSpec, cache: JobCache, noted: Noted | None) -> None:
     torch.set_num_threads(spec.trained.threads)
     model = run_averaging(spec, _corpus(spec.trained, cache), cache.weights_of)
     cache.finish_average(spec, weights(model), _facts(start, noted))
+
+
+def _decide(spec: DecideSpec, cache: JobCache, noted: Noted | None) -> None:
+    start = time.monotonic()
+    cache.finish_deciding(spec, run_decision(spec, cache), _facts(start, noted))
 
 
 def _loaded(spec: Model, corpus: Corpus, cache: JobCache) -> nn.Module:

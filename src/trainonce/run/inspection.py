@@ -20,7 +20,7 @@ from trainonce.stream.corpora import CorpusError
 from trainonce.stream.corpus import Corpus
 from trainonce.stream.reserved import Decisions
 from trainonce.tasks.ledger import QuestionSeen, token_ledger
-from trainonce.tasks.specs import AverageSpec, MeasureSpec, Spec, TrainSpec
+from trainonce.tasks.specs import AverageSpec, DecideSpec, MeasureSpec, Spec, TrainSpec
 from trainonce.train.checkpoints import (
     CheckpointError,
     Checkpoints,
@@ -176,6 +176,8 @@ def parents(spec: Spec) -> tuple[str, ...]:
     """Keys of the jobs whose results the job of ``spec`` is made from."""
     if isinstance(spec, MeasureSpec):
         return tuple(parent.key for parent in spec.parents)
+    if isinstance(spec, DecideSpec):
+        return spec.parents
     if isinstance(spec, AverageSpec):
         return tuple(run.key for run in spec.models)
     fork = spec.trained.fork

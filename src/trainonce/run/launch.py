@@ -20,6 +20,7 @@ from trainonce.run.cache import JobCache
 from trainonce.run.tracking import Tracking
 from trainonce.tasks.specs import StateSpec, TrainSpec
 from trainonce.train.clock import Progress
+from trainonce.train.guard import DivergedError
 from trainonce.train.loop import StoppedError
 from trainonce.train.settings import CheckpointSettings
 
@@ -56,6 +57,7 @@ def launch(
 
     Raises:
         ProcessesError: saying what went wrong.
+        DivergedError: when the run did.
         StoppedError: when ``stop`` said so.
     """
     run = spec.trained
@@ -92,6 +94,8 @@ def launch(
     failure = _follow(process, report, stop)
     if cache.done(spec.key):
         return
+    if failure is not None and (facts := cache.diverged(spec.key)):
+        raise DivergedError(facts["error"], facts["step"])
     if failure is not None:
         raise ProcessesError(failure)
     if stop():

@@ -33,8 +33,15 @@ from trainonce.run.tables import (
 WRITE_SECONDS = 1.0
 """Between two writes, each of which is also a heartbeat."""
 
-_ENDS = {"done": "finished", "failed": "failed", "crashed": "crashed"}
-_STATES = {"done": "finished", "failed": "failed", "started": "running", "reused": "reused"}
+_ENDS = {"done": "finished", "failed": "failed", "crashed": "crashed", "diverged": "diverged"}
+_LEFT_OUT = ("skipped", "diverged")
+_STATES = {
+    "done": "finished",
+    "failed": "failed",
+    "started": "running",
+    "reused": "reused",
+    **{kind: kind for kind in _LEFT_OUT},
+}
 
 
 class LedgerWarning(UserWarning):
@@ -144,6 +151,11 @@ class Recorder:
         elif kind in _STATES:
             self._states[key] = _STATES[kind]
         before = self._attempts.get(key)
+        if kind in _LEFT_OUT:
+            facts["error"] = facts["why"]
+            if before is None:  # never begun by this executor; it is there to say why
+                self._set(key, Attempt(key, 1, kind, now, now, ended=now, error=facts["why"]))
+                return
         if kind == "started":
             if before and before.state == "running":  # a worker was lost, and another took it
                 self._set(key, replace(before, state="lost", ended=now))

@@ -15,6 +15,8 @@ from trainonce.plan.plan import Job, Plan
 from trainonce.run.cache import JobCache
 from trainonce.run.execute import Noted
 from trainonce.run.executor import Executor, Work
+from trainonce.run.fates import Kind, fates
+from trainonce.run.history import HomeHistory
 from trainonce.run.pool import Pool
 from trainonce.run.tracking import Tracking, refuse_missing
 from trainonce.study.trackers import Tracker
@@ -28,7 +30,11 @@ class JobFailedError(RuntimeError):
 
 @dataclass(frozen=True)
 class Event:
-    """Something to show: a job was reused or started, moved on, crashed, failed or finished."""
+    """Something to show: a job was reused or started, moved on, crashed, failed or finished.
+
+    Or it will not be finished: ``skipped``, since an arm was stopped or diverged, or ``diverged``
+    itself; the facts say ``why``.
+    """
 
     kind: str
     job: Job
@@ -44,7 +50,10 @@ def carry_out(
     report: Callable[[Event], None] | None = None,
     trackers: Sequence[Tracker] = (),
 ) -> None:
-    """Run the jobs of ``plan`` that are not finished; all of them are when this returns.
+    """Run the jobs of ``plan`` that are not finished; all of them are settled when this returns.
+
+    Settled is what is finished; an arm that diverged; and what is left out since the arm that it
+    trains was stopped or diverged.
 
     Args:
         plan: what to run.
@@ -66,12 +75,14 @@ def carry_out(
     wanted = (*plan.tracking, *trackers)
     refuse_missing(wanted)
     cache = JobCache(plan.home)
+    HomeHistory(cache).remember(plan)
     open_jobs: dict[str, Job] = {}
     for job in plan.jobs:
         if cache.done(job.key):
             say(Event("reused", job, {}))
         else:
             open_jobs[job.key] = job
+    _leave_out(plan, cache, open_jobs, say)
     if not open_jobs:
         return
     start = time.monotonic()
@@ -96,11 +107,17 @@ def carry_out(
             if again := event["event"] == "crashed" and crashes[key] < retries:
                 crashes[key] += 1
                 event = {**event, "retry": crashes[key], "retries": retries}
+            if event["event"] == "failed" and _is_outcome(plan, cache, at):
+                event = {**event, "event": "done"}
             for job in at:
-                say(Event(event["event"], job, event))
+                if event["event"] != "done" or cache.done(job.key):
+                    say(Event(event["event"], job, event))
             if event["event"] == "done":
                 for job in at:
-                    del open_jobs[job.key]
+                    if cache.done(job.key):
+                        del open_jobs[job.key]
+                if any(job.kind == "decide" or job.key in open_jobs for job in at):
+                    _leave_out(plan, cache, open_jobs, say)
                 _keep_seconds(plan, before + time.monotonic() - start, promised)
             elif event["event"] in ("failed", "crashed") and not again:
                 reason = at[0].reason
@@ -167,11 +184,27 @@ def _ready(
     ready: dict[str, Work] = {}
     for job in open_jobs.values():
         key = job.stack or job.key
-        if key in running or any(parent in open_jobs for parent in job.parents):
+        if key in running or any(other in open_jobs for other in job.after):
             continue
         whole = tuple(one for one in plan.jobs if one.stack == key) if job.stack else (job,)
         ready.setdefault(key, Work(key, whole, {one.key: noted[one.key] for one in whole}))
     return list(ready.values())
+
+
+def _leave_out(
+    plan: Plan, cache: JobCache, open_jobs: dict[str, Job], say: Callable[[Event], None]
+) -> None:
+    """Take out of ``open_jobs`` what diverged or is not wanted any more, and say so."""
+    for key, fate in fates(plan, cache).items():
+        if key in open_jobs and fate.kind in (Kind.DIVERGED, Kind.SKIPPED):
+            cache.drop_work(key)
+            say(Event(fate.kind.value, open_jobs.pop(key), {"why": fate.why}))
+
+
+def _is_outcome(plan: Plan, cache: JobCache, at: Sequence[Job]) -> bool:
+    """Whether work failed because arms diverged, and for no other reason."""
+    found = fates(plan, cache)
+    return all(found[job.key].kind in (Kind.DONE, Kind.DIVERGED) for job in at)
 
 
 def _still(open_jobs: Mapping[str, Job], key: str) -> list[Job]:

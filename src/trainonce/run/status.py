@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from trainonce.run.ledger import newest_plans
 from trainonce.run.tables import (
     DONE,
+    SETTLED,
     AttemptRow,
     ExecutionRow,
     JobRow,
@@ -26,7 +27,7 @@ from trainonce.run.tables import (
 DEAD_SECONDS = 30.0
 """Without a heartbeat, of which there is one a second, after which a process is called dead."""
 
-STATES = ("finished", "reused", "running", "dead", "failed", "waiting")
+STATES = (*SETTLED, "running", "dead", "failed", "waiting")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,7 @@ class JobStatus:
 
     Attributes:
         key: the job's.
-        kind: ``train``, ``state``, ``average`` or ``measure``.
+        kind: ``train``, ``state``, ``average``, ``measure`` or ``decide``.
         reason: why it is run.
         state: one of `STATES`; ``dead`` when the process that ran it is.
         run_equivalents: its cost.
@@ -48,7 +49,7 @@ class JobStatus:
         silent: seconds since it was last heard of; None when it does not run.
         machine: where it runs or was started last.
         worker: the process there.
-        error: of a failed job.
+        error: of a failed job; why a job was skipped or diverged.
     """
 
     key: str
@@ -126,6 +127,16 @@ class StudyStatus:
         """The part of it that is finished or was reused."""
         return sum(job.run_equivalents for job in self.jobs if job.state in DONE)
 
+    @property
+    def settled(self) -> int:
+        """How many jobs nothing more is done for."""
+        return sum(job.state in SETTLED for job in self.jobs)
+
+    @property
+    def run_equivalents_saved(self) -> float:
+        """The part of it that is not trained, since arms were stopped or diverged."""
+        return sum(job.run_equivalents for job in self.jobs if job.state == "skipped")
+
     def to_json(self) -> dict[str, Any]:
         """The status as one JSON document."""
         return {
@@ -135,6 +146,7 @@ class StudyStatus:
             "saved_seconds": round(self.saved_seconds, 3),
             "run_equivalents": round(self.run_equivalents, 4),
             "run_equivalents_done": round(self.run_equivalents_done, 4),
+            "run_equivalents_saved": round(self.run_equivalents_saved, 4),
             "jobs": [asdict(job) for job in self.jobs],
         }
 
@@ -214,7 +226,7 @@ def _job(
     attempt = attempts.get(wanted.job)
     runs = attempt is not None and _runs(attempt, live)
     state = wanted.state
-    if state not in DONE:
+    if state not in SETTLED:
         state = "running" if runs else "dead" if state == "running" else state
     about: dict[str, Any] = {}
     if attempt and state != "reused":

@@ -11,6 +11,9 @@ VERSION = 1
 DONE = ("finished", "reused")
 """States of a job that is done."""
 
+SETTLED = (*DONE, "skipped", "diverged")
+"""States of a job that nothing more is done for."""
+
 
 class Base(DeclarativeBase):
     """The tables. Times are seconds since 1970, UTC."""
@@ -62,8 +65,9 @@ class JobRow(Base):
 class PlanJobRow(Base):
     """A job that a plan wants.
 
-    ``state`` is ``waiting``, ``running``, ``finished``, ``failed`` or ``reused``; a job that was
-    finished before the plan was begun is ``reused``.
+    ``state`` is ``waiting``, ``running``, ``finished``, ``failed``, ``reused``, ``skipped`` or
+    ``diverged``; a job that was finished before the plan was begun is ``reused``, and one that is
+    left out because an arm was stopped or diverged is ``skipped``.
     """
 
     __tablename__ = "plan_jobs"
@@ -104,7 +108,8 @@ class AttemptRow(Base):
     """One time that a job was started, and how far it was when it was last heard of.
 
     ``state`` is ``running``, ``finished``, ``failed``, ``stopped``, ``crashed`` when its process
-    died, or ``lost`` when it was started again without having ended.
+    died, ``lost`` when it was started again without having ended, ``diverged``, or ``skipped`` for
+    a job that was never started; ``error`` says why then.
     """
 
     __tablename__ = "attempts"

@@ -17,7 +17,7 @@ from trainonce.stream.parts import REST
 from trainonce.study.changes import MIXTURE, change_arms, length_arms
 from trainonce.study.ladders import ladder_arms, small_arm
 from trainonce.study.problems import Place, Problem, StudyError, nearest
-from trainonce.study.questions import Arm, ItemQuestion, Question, RunQuestion
+from trainonce.study.questions import Arm, ItemQuestion, Question, RunQuestion, StopEarly
 from trainonce.study.recipe import Recipe, resolve
 from trainonce.study.schema import AA, QuestionKeys, RecipeKeys, StudyKeys
 from trainonce.study.trackers import Tracker
@@ -175,6 +175,9 @@ def _misplaced(document: Document, place: Place, keys: QuestionKeys) -> Iterator
             "; items are inserted late with `window: [50%, 100%]`" if items else ""
         )
         yield document.problem((*place, "at"), None, right)
+    if "stop" in given and items:
+        right = "belongs to `treatment: {change: ...}`: items are no runs that could be stopped"
+        yield document.problem((*place, "stop"), None, right)
     if "check" in given and MIXTURE not in (keys.treatment.change or {}):
         right = f"belongs to questions about mixtures (`treatment: {{change: {{{MIXTURE}: ...}}}}`)"
         yield document.problem((*place, "check"), None, right)
@@ -246,12 +249,40 @@ def _run_question(
         base="the whole length" if change is None else "the base run",
         arms=arms,
         late=keys.at > 0,
+        stop=_stop(document, place, keys, len(arms), parts.get(outcome)),
         part=parts.get(outcome),
         check=keys.check,
         ladder=ladder,
         small=small_arm(document, keys.small, recipe) if keys.small else None,
         changed=tuple(dict.fromkeys(key.partition(".")[0] for key in change or ("length",))),
     )
+
+
+def _stop(
+    document: Document, place: Place, keys: QuestionKeys, arms: int, part: str | None
+) -> StopEarly | None:
+    """What ``stop`` says, where there is something to stop: arms that run beside each other."""
+    if keys.stop is None:
+        return None
+    right, changed = None, {key.partition(".")[0] for key in keys.treatment.change or {}}
+    if keys.treatment.lengths is not None or "length" in changed:
+        right = "lengths are not rivals, so that none of them loses"
+    elif keys.at:
+        right = "an arm that leaves late has no finished curves like its own to be judged by"
+    elif "objective" in changed:
+        right = "the training losses of different objectives tell nothing about each other"
+    elif MIXTURE in (keys.treatment.change or {}):
+        right = "the training losses on different mixtures tell nothing about each other"
+    elif keys.ladder is not None or keys.small is not None:
+        right = "an arm with a `ladder` or a `small` run need not be trained"
+    elif part is not None:
+        right = "arms are stopped by the loss on all held-out documents, not on a part of them"
+    elif arms == 1:
+        right = "one arm has no rival; give `change` a list of values"
+    if right is not None:
+        found = document.problem((*place, "stop"), None, f"{right}; else leave `stop` away")
+        raise StudyError([found])
+    return StopEarly(chance=keys.stop.early, rungs=tuple(keys.stop.rungs))
 
 
 def _parts_asked(keys: QuestionKeys, recipe: Recipe | None) -> dict[Outcome, str]:

@@ -111,6 +111,19 @@ class Arm:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StopEarly:
+    """That arms which are losing may be stopped.
+
+    Attributes:
+        chance: of a wrong stop that is allowed: of the arm which would have ended best.
+        rungs: the shares of the run after which it is decided.
+    """
+
+    chance: float
+    rungs: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunQuestion(_Asked):
     """Runs with another recipe are compared with the base run of the same seed.
 
@@ -119,6 +132,7 @@ class RunQuestion(_Asked):
         base: what the base run is called beside the arms.
         arms: the last one decides.
         late: whether an arm has the base run's recipe up to a step, and its own after it.
+        stop: whether and how losing arms stop early, None where all are trained to the end.
         part: the part of the held-out documents that the outcome is of; None for all of them.
         check: how many mixtures are trained for real where averages of parameters answer.
         ladder: smaller runs with the base recipe, which the arm can be predicted from.
@@ -131,6 +145,7 @@ class RunQuestion(_Asked):
     base: str
     arms: tuple[Arm, ...]
     late: bool = False
+    stop: StopEarly | None = None
     part: str | None = None
     check: int = 2
     ladder: tuple[Arm, ...] = ()

@@ -405,6 +405,39 @@ class TreatmentKeys(BaseModel):
         return self
 
 
+class StopKeys(_Strict):
+    """``questions[].stop``: ``early``, or the chance of a wrong stop and when it is decided."""
+
+    early: Share = 0.05
+    rungs: Annotated[list[Share], Field(min_length=1)] = [0.25, 0.5]
+
+    @field_validator("early")
+    @classmethod
+    def _can_be_held(cls, chance: float) -> float:
+        if not 0.02 <= chance <= 0.5:
+            raise ValueError(
+                "a chance of a wrong stop from 2% to 50%: rehearsals can show no smaller one, and "
+                "a larger one is a coin"
+            )
+        return chance
+
+    @field_validator("rungs")
+    @classmethod
+    def _in_the_middle_and_in_order(cls, rungs: list[float]) -> list[float]:
+        if sorted({*rungs}) != rungs or not 0 < rungs[0] <= rungs[-1] < 1:
+            raise ValueError("ascending shares of the run between 0 and 100%, such as [25%, 50%]")
+        return rungs
+
+
+def _early(value: Any) -> Any:
+    """Let ``early`` stand for its defaults."""
+    if value == "early":
+        return {}
+    if not isinstance(value, dict):
+        raise ValueError("`early`, or the chance of a wrong stop that is allowed: `{early: 5%}`")
+    return value
+
+
 class QuestionKeys(_Strict):
     """``questions[]``."""
 
@@ -418,6 +451,7 @@ class QuestionKeys(_Strict):
     expect: Literal["increase", "decrease", "change"] | None = None
     smallest_effect: Annotated[float, Field(gt=0)] | None = None
     lane: Annotated[int, Field(ge=0)] = 0
+    stop: Annotated[StopKeys, BeforeValidator(_early)] | None = None
     ladder: list[RungKeys] | None = None
     small: Annotated[ModelKeys, _named("name")] | None = None
     how: Strategy | None = None

@@ -24,7 +24,15 @@ _MEND = "a lower learning rate or a longer warm-up usually helps"
 
 
 class DivergedError(RuntimeError):
-    """The loss is no longer a finite number, or has grown beyond that of an untrained model."""
+    """The loss is no longer a finite number, or has grown beyond that of an untrained model.
+
+    Attributes:
+        step: at which it was seen, counted from 1.
+    """
+
+    def __init__(self, message: str, step: int = 0) -> None:
+        super().__init__(message)
+        self.step = step
 
 
 def look_due(run: RunState, settings: TrainSettings) -> bool:
@@ -46,15 +54,18 @@ def look(run: RunState, since: int, on_nan: OnNan, vocabulary: int) -> None:
     """
     bad = bad_steps(run, since)
     if bad and on_nan is OnNan.STOP:
-        raise DivergedError(f"{_finding(run, bad[0])}; {_MEND}, or `on_nan: skip` in the recipe")
+        text = f"{_finding(run, bad[0])}; {_MEND}, or `on_nan: skip` in the recipe"
+        raise DivergedError(text, bad[0] + 1)
     if bad and on_nan is OnNan.SKIP:
         run.left_out += bad
         patience = min(PATIENCE, len(run.losses))
         if run.left_out[-patience:] == list(range(run.step - patience, run.step)):
-            raise DivergedError(f"{_finding(run, bad[-1])}, the {patience}th in a row; {_MEND}")
+            text = f"{_finding(run, bad[-1])}, the {patience}th in a row; {_MEND}"
+            raise DivergedError(text, bad[-1] + 1)
     if bad and on_nan is OnNan.REWIND:
         if run.rewinds == PATIENCE:
-            raise DivergedError(f"{_finding(run, bad[0])}, after {PATIENCE} rewinds; {_MEND}")
+            text = f"{_finding(run, bad[0])}, after {PATIENCE} rewinds; {_MEND}"
+            raise DivergedError(text, bad[0] + 1)
         rewind(run)
     _refuse_growth(run, vocabulary)
 
@@ -86,7 +97,8 @@ def _refuse_growth(run: RunState, vocabulary: int) -> None:
     if mean > untrained + MARGIN:
         raise DivergedError(
             f"the loss diverges: its mean over steps {run.step - WINDOW + 1} to {run.step} is "
-            f"{mean:.2f} nats a token, and an untrained model has {untrained:.2f}; {_MEND}"
+            f"{mean:.2f} nats a token, and an untrained model has {untrained:.2f}; {_MEND}",
+            run.step,
         )
 
 

@@ -177,7 +177,8 @@ def _outcome(losses_S: Tensor) -> Trained | DivergedError:
     if len(bad):
         return DivergedError(
             f"the loss is {float(losses_S[bad[0]]):g} at step {int(bad[0]) + 1}; "
-            "a lower learning rate or a longer warm-up usually helps"
+            "a lower learning rate or a longer warm-up usually helps",
+            int(bad[0]) + 1,
         )
     return Trained(losses_S.numpy())
 

@@ -133,4 +133,5 @@ def rehearsed(
         features=arms,
         spend=found.setting if found else 0.0,
         chance=found.chance if found else 0.0,
+        share=found.share if found else 1.0,
     )

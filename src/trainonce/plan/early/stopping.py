@@ -32,12 +32,14 @@ class Predictive:
         features: ``(arms, f)`` what is known of the arms beforehand.
         spend: the chances that may be spent in a study; 0 stops none.
         chance: of a wrong stop in a study that this comes to.
+        share: of the steps that are trained in the rehearsals by which ``spend`` was found.
     """
 
     predictors: Mapping[int, Predictor]
     features: Floats
     spend: float = 0.0
     chance: float
+    share: float = 1.0
 
     def decide(self, seen: Floats, living: Flags, spent: float) -> Decision:
         """Stop the least likely arms, as many as the chance so far allows.

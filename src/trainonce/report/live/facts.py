@@ -15,6 +15,7 @@ from trainonce.report.picture import ways
 from trainonce.report.sentences import sentence
 from trainonce.report.status import duration
 from trainonce.run.status import DEAD_SECONDS, JobStatus, StudyStatus
+from trainonce.run.tables import DONE
 from trainonce.study.schema import AA
 from trainonce.tasks.specs import StateSpec
 
@@ -61,7 +62,7 @@ def study_facts(study: StudyStatus | None, jobs: Sequence[JobStatus]) -> Facts:
     settled = sum(job.state not in OPEN for job in jobs)
     state = study.state if study else "not begun"
     cost = sum(job.run_equivalents for job in jobs)
-    spent = sum(job.run_equivalents for job in jobs if job.state not in OPEN)
+    spent = sum(job.run_equivalents for job in jobs if job.state in DONE)
     facts: Facts = {
         "study.state": state.replace(" ", "-"),
         "study.word": state.capitalize(),
@@ -205,7 +206,7 @@ def _reached(branch: Branch, jobs: Mapping[str, JobStatus]) -> float:
         if job.kind not in ("train", "state"):
             continue
         now = jobs[job.key]
-        step = float(now.step or 0) if now.state in OPEN else float(_end(job.spec, branch))
+        step = float(_end(job.spec, branch)) if now.state in DONE else float(now.step or 0)
         by_seed[job.seed] = max(by_seed.get(job.seed, branch.begin), step)
     return sum(by_seed.values()) / len(by_seed) if by_seed else 0.0
 

@@ -28,6 +28,7 @@ from trainonce.report.live.facts import (
     told,
 )
 from trainonce.run.cache import JobCache
+from trainonce.run.fates import Kind, fates
 from trainonce.run.ledger import Ledger, LedgerError, known_ledger
 from trainonce.run.status import JobStatus, StudyStatus, study_statuses
 from trainonce.study.problems import StudyError
@@ -38,6 +39,12 @@ LOG_BYTES = 32_768
 
 _LOG = "the log: "
 _LOOK_SECONDS = 0.9
+_STATES = {
+    Kind.OPEN: "waiting",
+    Kind.DONE: "reused",
+    Kind.SKIPPED: "skipped",
+    Kind.DIVERGED: "diverged",
+}
 
 
 @dataclass
@@ -204,7 +211,7 @@ class ServedStudy:
 
     def _jobs(self) -> dict[str, JobStatus]:
         """Each job of the plan: as the ledger knows it, or else as the cache does."""
-        cache = JobCache(self.plan.home)
+        fate = fates(self.plan, JobCache(self.plan.home))
         known = {job.key: job for job in self.status.jobs} if self.status else {}
         found = {}
         for job in self.plan.jobs:
@@ -212,7 +219,7 @@ class ServedStudy:
                 key=job.key,
                 kind=job.kind,
                 reason=job.reason,
-                state="reused" if cache.done(job.key) else "waiting",
+                state=_STATES[fate[job.key].kind],
                 run_equivalents=job.run_equivalents,
                 seconds=None,
                 predicted_seconds=None,
