@@ -11,8 +11,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from trainonce.analysis.averages import Checked, errors, ranks
+from trainonce.analysis.averages import Checked, average_checks, errors, ranks
 from trainonce.analysis.effects import Floats
+from trainonce.plan.plan import PlannedArm, PlannedQuestion
+from trainonce.study.load import placebo
+from trainonce.study.schema import Strategy
 
 LEVELS = st.lists(st.floats(1, 5), min_size=2, max_size=5, unique=True)
 
@@ -118,3 +121,21 @@ def test_one_seed_shows_no_interval() -> None:
     assert found.value == pytest.approx(0.2)
     assert "one seed shows no spread" in found.says
     assert "+0.3 at worst" in found.says
+
+
+@pytest.mark.parametrize(("decides", "held"), [("average", False), ("expert", None)])
+def test_what_averages_are_worth_refutes_no_run(decides: str, held: bool | None) -> None:
+    levels = {"a": 1.0, "a real": 2.0, "expert": 3.0}
+    average = PlannedArm(label="a", measured=("a", "a"), real=("a real", "a real"))
+    expert = PlannedArm(label="e", measured=("expert",) * 2, real=("expert",) * 2)
+    planned = PlannedQuestion(
+        question=placebo(),
+        strategy=Strategy.AVERAGE,
+        detectable_effect=None,
+        units=2,
+        assumptions=(),
+        arms=(average, expert) if decides == "expert" else (expert, average),
+    )
+    _, level = average_checks(planned, lambda keys: np.array([levels[key] for key in keys]))
+    assert level.value == -1.0
+    assert level.held is held

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
 
 import numpy as np
@@ -45,6 +45,8 @@ def average_checks(
 ) -> tuple[Check, ...]:
     """Whether averages rank like real runs, and how far they are off.
 
+    Where the arm that decides is an expert, which is a run, neither can refute the answer.
+
     Args:
         planned: the question; without mixtures that were trained for real there is no check.
         levels: the outcome that each of some jobs measured, ``(jobs,)``.
@@ -57,7 +59,11 @@ def average_checks(
     ]
     if not checked:
         return ()
-    return (ranks(checked, experts), errors(checked, planned.question.smallest))
+    found = (ranks(checked, experts), errors(checked, planned.question.smallest))
+    last = planned.arms[-1]
+    if last.real == last.measured:  # what decides is a run, and rests on no average
+        return tuple(replace(check, held=check.held or None) for check in found)
+    return found
 
 
 def ranks(checked: Sequence[Checked], experts: Sequence[Floats]) -> Check:
