@@ -130,6 +130,14 @@ def test_run_then_report(command: Command, study: Path) -> None:
     for job in planned["jobs"]:
         result = json.loads((command.home / "jobs" / job["key"] / "result.json").read_text())
         assert result["plan"] == planned["hash"]
+    other = command.folder / "other.yaml"
+    other.write_text(study.read_text().replace("Tiny [bold]title[/bold]", "Another study"))
+    shared = json.loads(command("plan", other, "--json").stdout)
+    assert shared["left_run_equivalents"] == 0
+    assert sorted(shared["done"]) == sorted(job["key"] for job in shared["jobs"])
+    shown = " ".join(command("plan", other).stdout.split())
+    assert "Left to run: 0.00 in 0 of" in shown
+    assert "reused from" in shown
     (command.folder / "plan.json").write_text('{"trainonce_plan": 1, "hash": "no"}')
     refused = command("run", "plan.json")
     assert refused.returncode == 2

@@ -102,6 +102,7 @@ def plan(
     from trainonce.report.precision import precision_view
     from trainonce.report.terminal import plan_view
     from trainonce.run.cache import JobCache
+    from trainonce.run.entries import known_uses
 
     with exit_codes():
         loaded = Study.open(study)
@@ -115,9 +116,13 @@ def plan(
             errors().print(
                 f"wrote {save}; next: trainonce run {save}", markup=False, soft_wrap=True
             )
-        prediction = predict(planned)
+        prediction, cache = predict(planned), JobCache(planned.home)
+        done = {job.key for job in planned.jobs if cache.done(job.key)}
         if as_json:
             document = {**planned.to_json(), "machine": prediction.to_json()}
+            document["done"] = sorted(done)
+            left = (job.run_equivalents for job in planned.jobs if job.key not in done)
+            document["left_run_equivalents"] = round(sum(left), 4)
             if precision:
                 document["precision"] = [one.to_json() for one in loaded.precision()]
             show_json(document)
@@ -125,9 +130,10 @@ def plan(
         if precision:
             show(precision_view(planned, loaded.precision()))
             return
-        cache = JobCache(planned.home)
-        done = {job.key for job in planned.jobs if cache.done(job.key)}
-        show(graph_tree(planned, done) if graph else plan_view(planned, done, prediction))
+        if graph:
+            show(graph_tree(planned, done))
+            return
+        show(plan_view(planned, done, prediction, known_uses(planned.home).studies))
 
 
 @app.command()

@@ -207,16 +207,11 @@ def push(as_json: AsJson = False) -> None:
 
 def _open(*, ledger: bool = True) -> tuple[JobCache, Uses]:
     from trainonce.run.cache import JobCache
-    from trainonce.run.entries import uses
-    from trainonce.run.ledger import known_ledger
+    from trainonce.run.entries import Uses, known_uses
     from trainonce.stream.home import home
 
     cache = JobCache(home())
-    opened = known_ledger(cache.home) if ledger else None
-    known = uses(opened, cache.home)
-    if opened:
-        opened.close()
-    return cache, known
+    return cache, known_uses(cache.home) if ledger else Uses()
 
 
 def _prunable(cache: JobCache, known: Uses, wish: Wish) -> Pruning:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from trainonce.analysis.answers import Answer, Answers, Check
 from trainonce.analysis.detection import Detection
 from trainonce.analysis.verdicts import FEWEST, FEWEST_RUNS, Verdict
-from trainonce.plan.cost import Prediction
+from trainonce.plan.cost import Prediction, makespan
+from trainonce.plan.plan import Plan
 from trainonce.sites import Unit
 from trainonce.study.schema import AA, Strategy
 
@@ -45,6 +46,20 @@ def interval(low: float, high: float) -> str:
 def p_value(p: float) -> str:
     """A p-value with its sign of comparison."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def left_sentence(plan: Plan, done: Collection[str], prediction: Prediction) -> str:
+    """What is left of a plan some of whose jobs are finished."""
+    left = tuple(job for job in plan.jobs if job.key not in done)
+    cost = sum(job.run_equivalents for job in left)
+    whole = plan.run_equivalents + plan.checks_run_equivalents
+    time = ""
+    if prediction.seconds is not None and left:
+        time = f", about {duration(makespan(left, prediction.jobs, prediction.workers))}"
+    return (
+        f"Finished already: {whole - cost:.2f} run-equivalents. Left to run: {cost:.2f} in "
+        f"{len(left)} of {len(plan.jobs)} jobs{time}."
+    )
 
 
 def duration(seconds: float) -> str:

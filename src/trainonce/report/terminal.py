@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -13,7 +14,7 @@ from rich.text import Text
 from trainonce.analysis.answers import Answer, Answers
 from trainonce.analysis.verdicts import Verdict
 from trainonce.plan.cost import Prediction
-from trainonce.plan.plan import Plan
+from trainonce.plan.plan import Job, Plan
 from trainonce.report.sentences import (
     cost_sentence,
     detectable,
@@ -22,6 +23,7 @@ from trainonce.report.sentences import (
     heldout_sentence,
     interval,
     left_out_sentence,
+    left_sentence,
     machine_sentence,
     number,
     p_value,
@@ -37,10 +39,16 @@ _STYLES = {Verdict.YES: "bold green", Verdict.NO: "bold blue", Verdict.CANNOT_TE
 _BARS = " ▁▂▃▄▅▆▇█"
 
 
-def plan_view(plan: Plan, done: set[str], prediction: Prediction) -> RenderableType:
+def plan_view(
+    plan: Plan,
+    done: Collection[str],
+    prediction: Prediction,
+    studies: Mapping[str, Collection[str]] = MappingProxyType({}),
+) -> RenderableType:
     """What a study takes, before it takes it.
 
     Args:
+        studies: titles of the studies that wanted a job, by its key.
         plan: the plan.
         done: keys of the jobs that are finished already.
         prediction: what it takes on this machine.
@@ -71,7 +79,7 @@ def plan_view(plan: Plan, done: set[str], prediction: Prediction) -> RenderableT
             job.code.value,
             "done" if job.key in done else "open",
             f"{job.run_equivalents:.3f}",
-            Text(job.reason),
+            Text(f"{job.reason}{_reused(plan, job, done, studies)}"),
         )
     seeds = ", ".join(map(str, plan.seeds))
     sites = Counter(site.value for planned in plan.questions for site in planned.sites)
@@ -80,6 +88,7 @@ def plan_view(plan: Plan, done: set[str], prediction: Prediction) -> RenderableT
         f"(allowed: {plan.allow_changed:.0%}).",
         f"Answers: {plan.run_equivalents:.1f} run-equivalents. One run a question: "
         f"{plan.one_run_a_question:.1f}. Checks, on top: {plan.checks_run_equivalents:.1f}.",
+        *([left_sentence(plan, done, prediction)] if done else []),
         f"Sites: {', '.join(f'{site} {count}' for site, count in sites.most_common())}.",
         f"Costs are in run-equivalents: the recipe, trained once at each of its seeds ({seeds}).",
         machine_sentence(prediction),
@@ -96,6 +105,13 @@ def plan_view(plan: Plan, done: set[str], prediction: Prediction) -> RenderableT
         *map(Text, lines),
         Text(f"Plan {plan.hash}", style="dim"),
     )
+
+
+def _reused(
+    plan: Plan, job: Job, done: Collection[str], studies: Mapping[str, Collection[str]]
+) -> str:
+    others = sorted(set(studies.get(job.key, ())) - {plan.study}) if job.key in done else []
+    return f"; reused from {', '.join(map(repr, others))}" if others else ""
 
 
 def answers_view(answers: Answers) -> RenderableType:

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import select
 
 from trainonce.run.cache import JobCache
-from trainonce.run.ledger import Ledger, last_used, newest_plans
+from trainonce.run.ledger import Ledger, known_ledger, last_used, newest_plans
 from trainonce.run.status import DEAD_SECONDS
 from trainonce.run.tables import ExecutionRow, PlanJobRow, PlanRow, StudyRow
 from trainonce.tasks.specs import TrainSpec
@@ -94,6 +94,20 @@ class Uses:
     used: Mapping[str, float] = field(default_factory=dict)
     wanted: frozenset[str] = frozenset()
     parents: Mapping[str, set[str]] = field(default_factory=dict)
+
+
+def known_uses(home: Path) -> Uses:
+    """What the ledger of ``home`` knows of its jobs; nothing where there is none.
+
+    Raises:
+        LedgerError: when it cannot be read.
+    """
+    opened = known_ledger(home)
+    try:
+        return uses(opened, home)
+    finally:
+        if opened:
+            opened.close()
 
 
 def uses(ledger: Ledger | None, home: Path) -> Uses:
