@@ -135,9 +135,9 @@ def test_run_then_report(command: Command, study: Path) -> None:
     shared = json.loads(command("plan", other, "--json").stdout)
     assert shared["left_run_equivalents"] == 0
     assert sorted(shared["done"]) == sorted(job["key"] for job in shared["jobs"])
-    shown = " ".join(command("plan", other).stdout.split())
-    assert "Left to run: 0.00 in 0 of" in shown
-    assert "reused from" in shown
+    printed = " ".join(command("plan", other).stdout.split())
+    assert "Left to run: 0.00 in 0 of" in printed
+    assert "reused from" in printed
     (command.folder / "plan.json").write_text('{"trainonce_plan": 1, "hash": "no"}')
     refused = command("run", "plan.json")
     assert refused.returncode == 2

@@ -119,8 +119,18 @@ def test_the_command_finds_all_jobs_finished(study: Path, found: Dependence) -> 
     shown = Console(width=140, record=True, file=io.StringIO())
     shown.print(matrix_view(found))
     text = shown.export_text()
-    for part in ("one, two", "split", "all others", "one: loss", "What is found"):
+    for part in ("one and two", "split", "all others", "one: loss", "What is found"):
         assert part in text, part
+
+
+def test_many_questions_are_a_matrix_of_marks(
+    found: Dependence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainonce.report.dependence._MOST_COLUMNS", 1)
+    shown = Console(width=80, record=True, file=io.StringIO())
+    shown.print(matrix_view(found))
+    rows = [line.split() for line in shown.export_text().splitlines() if "all others" in line]
+    assert rows[0].count("!") == 2
 
 
 def test_the_command_says_what_it_would_take(study: Path, checked: Study) -> None:

@@ -21,11 +21,32 @@ _STYLES = {
     Decision.CANNOT_TELL: "yellow",
 }
 _MARKS = {Decision.SHARE: "=", Decision.SPLIT: "!", Decision.CANNOT_TELL: "?", None: ""}
+_MOST_COLUMNS = 4  # with numbers in them, that fit a terminal
+_MOST_PAIRS = 12
 _MOST_INTERACTIONS = 5  # that a terminal shows; JSON and the page have all
 
 
 def matrix_view(found: Dependence) -> RenderableType:
     """The matrix, a decision for each pair, and what it rests on."""
+    table = _marks(found) if len(found.experiments) > _MOST_COLUMNS else _numbers(found)
+    lines = [Text(sentence) for sentence in sentences(found)]
+    decided = Table(title="Pairs", title_justify="left")
+    for column in ("decision", "pairs"):
+        decided.add_column(column)
+    for decision in (Decision.SPLIT, Decision.SHARE, Decision.CANNOT_TELL):
+        pairs = [f"{one.first} and {one.second}" for one in found.pairs if one.decision is decision]
+        told = "; ".join(pairs)
+        if decision is Decision.CANNOT_TELL and len(pairs) > _MOST_PAIRS:
+            told = f"{len(pairs)} pairs"
+        if pairs:
+            decided.add_row(Text(decision.value, style=_STYLES[decision]), Text(told))
+    shown = sorted(found.interactions, key=lambda one: one.p_adjusted)[:_MOST_INTERACTIONS]
+    mixed = [Text(interaction_sentence(one)) for one in shown]
+    return Group(table, Text(""), decided, *([Text(""), *mixed] if mixed else []), Text(""), *lines)
+
+
+def _numbers(found: Dependence) -> Table:
+    """What each experiment does to each one's items."""
     table = Table(title="Change of the outcome (of the effect)", title_justify="left")
     table.add_column("present", no_wrap=True)
     for one in found.experiments:
@@ -33,16 +54,24 @@ def matrix_view(found: Dependence) -> RenderableType:
     for name in (*(one.id for one in found.experiments), OTHERS):
         cells = [found.cell(name, one.id) for one in found.experiments]
         table.add_row(Text(name), *(_cell_text(cell) for cell in cells))
-    lines = [Text(sentence) for sentence in sentences(found)]
-    decided = Table(title="Pairs", title_justify="left")
-    for column in ("pair", "decision"):
-        decided.add_column(column)
-    for pair in found.pairs:
-        text = Text(pair.decision.value, style=_STYLES[pair.decision])
-        decided.add_row(Text(f"{pair.first}, {pair.second}"), text)
-    shown = sorted(found.interactions, key=lambda one: one.p_adjusted)[:_MOST_INTERACTIONS]
-    mixed = [Text(interaction_sentence(one)) for one in shown]
-    return Group(table, Text(""), decided, *([Text(""), *mixed] if mixed else []), Text(""), *lines)
+    return table
+
+
+def _marks(found: Dependence) -> Table:
+    """The same where there is no room for numbers; JSON and the page have them."""
+    table = Table(title="What is present (row), and whose items it changes", title_justify="left")
+    table.add_column("present", no_wrap=True)
+    for place, _ in enumerate(found.experiments, start=1):
+        table.add_column(str(place), justify="center")
+    names = [one.id for one in found.experiments]
+    for place, name in enumerate((*names, OTHERS), start=1):
+        cells = [found.cell(name, measured) for measured in names]
+        marks = [
+            Text(_MARKS[cell.decision], style=_STYLES[cell.decision] if cell.decision else "")
+            for cell in cells
+        ]
+        table.add_row(Text(f"{place} {name}" if name != OTHERS else name), *marks)
+    return table
 
 
 def sentences(found: Dependence) -> list[str]:
