@@ -189,6 +189,8 @@ def _plain(design: Design, seed: int) -> Line:
 def _own(design: Design, question: ItemQuestion, seed: int) -> Line:
     plain, treated = design.plain[seed], design.treated[question.id]
     strategy = design.chosen[question.id]
+    if strategy is Strategy.MULTIPLEX:
+        return _further_trunk(design, question, seed)
     if strategy is Strategy.FORK:
         spec = fork.own(question, plain, treated, design.study.recipe)
         about = f": leaves the plain run after step {spec.begins}"
@@ -206,6 +208,23 @@ def _own(design: Design, question: ItemQuestion, seed: int) -> Line:
         about=about,
         label=f"own run of {question.id}",
         apart=other is not None,
+    )
+
+
+def _further_trunk(design: Design, question: ItemQuestion, seed: int) -> Line:
+    """The trunk of questions for which the first one has no room left."""
+    packed = design.own[question.id, seed]
+    names = tuple(packed.changed)
+    treatments = sorted((design.treated[name] for name in names), key=lambda one: one.question)
+    return Line(
+        spec=replace(design.plain[seed], treatments=tuple(treatments)),
+        role=Role.OWN,
+        strategy=Strategy.MULTIPLEX,
+        questions=names,
+        name=f"further trunk ({', '.join(names)}), seed {seed}",
+        about=f": tokens changed: {packed.stream.changed_share:.1%}; the first trunk has no room "
+        "for these questions within `allow_changed`",
+        label=f"further trunk ({', '.join(names)})",
     )
 
 

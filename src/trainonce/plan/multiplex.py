@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from trainonce.methods.data.insertion.user_items import ItemsError
@@ -35,14 +35,55 @@ def offer(question: Question, _recipe: Recipe) -> Offer | Refusal:
     return Refusal(strategy=Strategy.MULTIPLEX, code=Refused.UNIT, why=why)
 
 
-def pack(
-    study: StudyDefinition, base: TokenStream, treated: Iterable[tuple[ItemQuestion, Treated]]
-) -> Trunk:
+Pair = tuple[ItemQuestion, Treated]
+"""A question with its treatment as a job sees it."""
+
+
+def trunks(study: StudyDefinition, base: TokenStream, pairs: Sequence[Pair]) -> list[list[Pair]]:
+    """The questions of each trunk: one, unless they change more tokens than the study allows.
+
+    Those that must be in the trunk (`how: multiplex`) come first, then each in the first trunk that
+    has room, in the order of the study.
+
+    Raises:
+        StudyError: as `insert`, and when a question by itself changes too much.
+    """
+    changed = insert(study, base, pairs).changed
+    allowed = study.recipe.allow_changed
+    if sum(changed.values()) <= allowed:
+        return [list(pairs)]
+    found: list[list[Pair]] = [[]]
+    for pair in sorted(pairs, key=lambda pair: pair[0].how is not Strategy.MULTIPLEX):
+        share = changed[pair[0].id]
+        if share > allowed:
+            raise StudyError([_budget_problem(study, share, {pair[0].id: share})])
+        for group in found:
+            forced = pair[0].how is Strategy.MULTIPLEX and group is found[0]
+            if forced or share + sum(changed[one.id] for one, _ in group) <= allowed:
+                group.append(pair)
+                break
+        else:
+            found.append([pair])
+    return [[pair for pair in pairs if pair in group] for group in found]
+
+
+def pack(study: StudyDefinition, base: TokenStream, treated: Iterable[Pair]) -> Trunk:
+    """Insert every question's items into the stream of one seed, within what the study allows.
+
+    Raises:
+        StudyError: as `insert`, and when more tokens change than the study allows.
+    """
+    found = insert(study, base, treated)
+    if found.stream.changed_share > study.recipe.allow_changed:
+        raise StudyError([_budget_problem(study, found.stream.changed_share, found.changed)])
+    return found
+
+
+def insert(study: StudyDefinition, base: TokenStream, treated: Iterable[Pair]) -> Trunk:
     """Insert every question's items into the stream of one seed.
 
     Raises:
-        StudyError: with every question whose items cannot be made or placed, and when more tokens
-            change than the study allows.
+        StudyError: with every question whose items cannot be made or placed.
     """
     stream, problems, changed = base, list[Problem](), dict[str, float]()
     for question, treatment in treated:
@@ -65,8 +106,6 @@ def pack(
     problems += _divided(study, stream)
     if problems:
         raise StudyError(problems)
-    if stream.changed_share > study.recipe.allow_changed:
-        raise StudyError([_budget_problem(study, stream.changed_share, changed)])
     return Trunk(stream, changed)
 
 

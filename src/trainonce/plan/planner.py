@@ -31,7 +31,7 @@ from trainonce.plan.jobs import (
 )
 from trainonce.plan.lines import ArmNumbers, Design, Where, averages, cuts, lines, watched
 from trainonce.plan.measured import heldout_losses
-from trainonce.plan.multiplex import pack
+from trainonce.plan.multiplex import pack, trunks
 from trainonce.plan.parts import find_parts, mixture_of
 from trainonce.plan.plan import Job, Plan, Role
 from trainonce.plan.precision import planned
@@ -120,8 +120,10 @@ def _design(
     treated = {question.id: _treated(question) for question in inserting}
     pairs = {q.id: (q, treated[q.id]) for q in inserting}
     apart = {name for name, how in chosen.items() if how is not Strategy.MULTIPLEX}
-    together = [pair for name, pair in pairs.items() if name not in apart]
     streams = {seed: run.stream(corpus) for seed, run in plain.items()}
+    multiplexed = [pair for name, pair in pairs.items() if name not in apart]
+    together, *further = trunks(study, next(iter(streams.values())), multiplexed)
+    own = [[pair] for name, pair in pairs.items() if name in apart]
     about_runs = [question for question in study.questions if isinstance(question, RunQuestion)]
     whole = {name for name, how in chosen.items() if how is Strategy.REPLICATE}
 
@@ -150,10 +152,11 @@ def _design(
         plain=plain,
         trunks={seed: pack(study, stream, together) for seed, stream in streams.items()},
         own={
-            (name, seed): pack(study, stream, [pair])
-            for name, pair in pairs.items()
-            if name in apart
+            (question.id, seed): packed
+            for group in (*own, *further)
             for seed, stream in streams.items()
+            for packed in [pack(study, stream, group)]
+            for question, _ in group
         },
         arms=arms,
         ladders={
