@@ -136,7 +136,7 @@ def answers_view(answers: Answers) -> RenderableType:
         text.append(f"{sentence(answer)} {enough(answer)}".strip(), style="default not bold")
         said.append(Padding(text, (0, 0, 0, 2)))
         tests = "".join(f"\n{detected(found)}" for found in answer.detections)
-        tests += "".join(f"\n{tested(check)}" for check in answer.checks)
+        tests += _tests(answer)
         tests += "".join(f"\n{told}." for told in answer.ended)
         shown = f"{_parts(answer)}{_over_steps(answer)}{tests}"
         said.append(Padding(Text(shown, style="dim"), (0, 0, 1, 2)))
@@ -171,6 +171,17 @@ def _parts(answer: Answer) -> str:
         for arm in doses[1:]
     )
     return "by arm   " + "   ".join(arms)
+
+
+def _tests(answer: Answer) -> str:
+    """What tested an answer: whole where it did not hold, else by name. The page has all of it."""
+    failed = [f"\n{tested(check)}" for check in answer.checks if check.held is False]
+    others = [
+        f"{told}: {', '.join(names)}"
+        for told, held in (("held", True), ("cannot tell", None))
+        if (names := [check.name for check in answer.checks if check.held is held])
+    ]
+    return "".join(failed) + (f"\ntests   {'   '.join(others)}" if others else "")
 
 
 def _over_steps(answer: Answer) -> str:
