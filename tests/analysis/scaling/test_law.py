@@ -8,6 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.analysis.scaling.ladders import SIZES, TRUTH, chinchilla, ladder
+from trainonce.analysis.scaling.bootstrap import Prediction
 from trainonce.analysis.scaling.law import Law
 from trainonce.analysis.scaling.laws import CHINCHILLA, COMPUTE, OVERTRAINING, PARAMETERS, TOKENS
 from trainonce.analysis.scaling.points import Point, ScalingError, without_start
@@ -151,6 +152,12 @@ def test_the_interval_holds_the_prediction_widens_outwards_and_is_the_same_again
     assert near.low < near.value < near.high
     assert math.log(far.high / far.low) > math.log(near.high / near.low)
     assert found.interval(1e8, 2e9) == near
+
+
+def test_an_interval_beyond_all_floats_is_infinite() -> None:
+    found = Prediction(value=1.0, error=500.0, freedom=1.0).interval()
+    assert (found.low, found.high) == (0.0, math.inf)
+    assert found.value == pytest.approx(math.e)
 
 
 def test_more_runs_tell_an_exponent_better() -> None:

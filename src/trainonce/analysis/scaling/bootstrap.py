@@ -57,11 +57,11 @@ class Prediction:
     freedom: float
 
     def interval(self, level: float = 0.95) -> Estimate:
-        """The predicted loss, and where a new run's will lie."""
+        """The predicted loss, and where a new run's will lie; infinite beyond what floats hold."""
         half = stats.t.ppf((1 + level) / 2, self.freedom) * self.error
-        return Estimate(
-            math.exp(self.value), math.exp(self.value - half), math.exp(self.value + half)
-        )
+        with np.errstate(over="ignore"):
+            value, low, high = np.exp([self.value, self.value - half, self.value + half])
+        return Estimate(float(value), float(low), float(high))
 
     def p(self, loss: float) -> float:
         """The two-sided p-value of ``loss`` being what a new run will have."""
