@@ -67,7 +67,7 @@ def test_a_model_beyond_this_machines_memory_names_the_recipe_or_the_question(
     arm = "  - {id: wide, treatment: {change: {model.width: 64}}}\n"
     assert planned(files, home, documents_file, own("first", "a.jsonl"), arm).jobs
     memory = {"bytes": 16 * 20_000}
-    monkeypatch.setattr("trainonce.plan.planner.whole_memory", lambda _device: memory["bytes"])
+    monkeypatch.setattr("trainonce.plan.base.whole_memory", lambda _device: memory["bytes"])
     said = refused(files, home, documents_file, own("first", "a.jsonl"), arm)
     assert "questions[1].treatment.change: found 'model.width 64'" in said
     assert "choose a smaller model, or share it" in said
