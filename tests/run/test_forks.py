@@ -16,16 +16,9 @@ from trainonce.run.cache import JobCache
 from trainonce.run.execute import execute
 from trainonce.run.inspection import inspect
 from trainonce.stream.corpus import Corpus, DataSettings, prepare
+from trainonce.tasks.keys import content_hash
 from trainonce.tasks.language import treated_stream
-from trainonce.tasks.specs import (
-    Fork,
-    MeasureSpec,
-    Spec,
-    StateSpec,
-    TrainSpec,
-    Treated,
-    content_hash,
-)
+from trainonce.tasks.specs import Fork, MeasureSpec, Spec, StateSpec, TrainSpec, Treated
 from trainonce.train.checkpoints import CheckpointError
 from trainonce.train.loop import StoppedError
 from trainonce.train.schedules import Cosine, WarmupStableDecay

@@ -11,7 +11,7 @@ from trainonce.plan.planner import plan
 from trainonce.stream import smollm2
 from trainonce.study.load import load
 from trainonce.study.problems import StudyError
-from trainonce.tasks.specs import content_hash
+from trainonce.tasks.keys import content_hash
 
 STUDY = """\
 study: Tiny

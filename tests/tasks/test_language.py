@@ -17,6 +17,7 @@ from trainonce.stream.corpora import CorpusSource
 from trainonce.stream.corpus import DataSettings, prepare
 from trainonce.stream.mixture import Mixture
 from trainonce.stream.parts import divide
+from trainonce.tasks.keys import spec_hash
 from trainonce.tasks.language import run_stacked, run_training
 from trainonce.tasks.specs import (
     AverageSpec,
@@ -28,7 +29,6 @@ from trainonce.tasks.specs import (
     Steered,
     TrainSpec,
     Treated,
-    spec_hash,
     stacked,
 )
 from trainonce.train.loop import Trained

@@ -11,7 +11,7 @@ from pathlib import Path
 from trainonce.study.load import StudyDefinition
 from trainonce.study.questions import ItemQuestion, Question
 from trainonce.study.schema import Strategy
-from trainonce.tasks.specs import content_hash
+from trainonce.tasks.keys import content_hash
 
 
 def items_of(question: Question) -> frozenset[str]:

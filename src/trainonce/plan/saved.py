@@ -26,7 +26,8 @@ from trainonce.stream.corpus import Corpus, Progress, prepare
 from trainonce.stream.tokenizers import TokenizerError
 from trainonce.study.load import load
 from trainonce.study.problems import StudyError
-from trainonce.tasks.specs import ENGINE, TrainSpec, Treated, content_hash
+from trainonce.tasks.keys import ENGINE, content_hash
+from trainonce.tasks.specs import TrainSpec, Treated
 
 VERSION = 1
 """Raised when a file is written in another form."""

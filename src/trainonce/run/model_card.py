@@ -8,7 +8,8 @@ from typing import Any
 
 from trainonce.models.decoder import SIZES, DecoderSettings
 from trainonce.stream.corpus import Corpus
-from trainonce.tasks.specs import TrainSpec, Treated, content_hash
+from trainonce.tasks.keys import content_hash
+from trainonce.tasks.specs import TrainSpec, Treated
 
 _PACKAGES = ("trainonce", "torch", "transformers", "tokenizers", "safetensors")
 

@@ -21,14 +21,8 @@ from trainonce.stream.keys import stable_hash
 from trainonce.stream.parts import Parts
 from trainonce.stream.reserved import Decisions
 from trainonce.stream.stream import TokenStream
-from trainonce.tasks.specs import (
-    STEERING,
-    AverageSpec,
-    MeasureSpec,
-    TrainSpec,
-    Treated,
-    spec_hash,
-)
+from trainonce.tasks.keys import spec_hash
+from trainonce.tasks.specs import STEERING, AverageSpec, MeasureSpec, TrainSpec, Treated
 from trainonce.train.checkpoints import Checkpoints, State
 from trainonce.train.clock import Progress
 from trainonce.train.guard import DivergedError

@@ -5,16 +5,11 @@ A job's key is the hash of its spec.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
-from pathlib import Path
+from functools import cached_property
 from typing import Any, Literal
 
-import torch
-import xxhash
 from pydantic import TypeAdapter
 
 from trainonce.methods.registry import Method, methods
@@ -24,24 +19,11 @@ from trainonce.stream.corpus import Corpus
 from trainonce.stream.mixture import Mixed, Mixture
 from trainonce.stream.parts import Parts
 from trainonce.stream.stream import TokenStream
+from trainonce.tasks.keys import adapter, hashed, spec_hash, text_of
 from trainonce.train.settings import ProcessSettings, TrainSettings
 
 HELDOUT_PROBE = "heldout_loss"
 STEERING = "proxy_tuning"
-_LATER: Mapping[str, Any] = {
-    "attention": "across",
-    "processes": None,
-    "recompute": False,
-    "compiled": False,
-    "mixture": None,
-    "part": None,
-    "average": None,
-    "steered": None,
-    "objective": None,
-}
-"""Fields that came later, with what all runs did before: left out of a key where they say that."""
-ENGINE = 1
-"""Raised when the same spec gives other bits than before, so that no cached job is reused."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +58,7 @@ class Treated:
     @cached_property
     def text(self) -> str:
         """Its part of a key's text: kept, as every run that it is in asks for it."""
-        return _text(_adapter(Treated).dump_python(self, mode="json"))
+        return text_of(adapter(Treated).dump_python(self, mode="json"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +102,7 @@ class Fork:
     @property
     def text(self) -> str:
         """Its part of a key's text."""
-        return _text({"step": self.step}, parent=self.parent.text)
+        return text_of({"step": self.step}, parent=self.parent.text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,13 +203,13 @@ class TrainSpec:
     @cached_property
     def key(self) -> str:
         """The job's key."""
-        return _hashed(self.text)
+        return hashed(self.text)
 
     @cached_property
     def text(self) -> str:
         """What its key is the hash of; what measures the run asks for it again."""
-        own = _adapter(TrainSpec).dump_python(self, mode="json", exclude={"treatments", "fork"})
-        return _text(
+        own = adapter(TrainSpec).dump_python(self, mode="json", exclude={"treatments", "fork"})
+        return text_of(
             own,
             treatments=f"[{','.join(treated.text for treated in self.treatments)}]",
             fork=self.fork.text if self.fork else "null",
@@ -289,7 +271,7 @@ class AverageSpec:
     @property
     def key(self) -> str:
         """The job's key."""
-        return spec_hash(_adapter(AverageSpec).dump_python(self, mode="json"))
+        return spec_hash(adapter(AverageSpec).dump_python(self, mode="json"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -372,9 +354,9 @@ class MeasureSpec:
     @cached_property
     def key(self) -> str:
         """The job's key."""
-        own = _adapter(MeasureSpec).dump_python(self, mode="json", exclude={"trained", "treated"})
+        own = adapter(MeasureSpec).dump_python(self, mode="json", exclude={"trained", "treated"})
         treated = self.treated.text if self.treated else "null"
-        return _hashed(_text(own, trained=self.trained.text, treated=treated))
+        return hashed(text_of(own, trained=self.trained.text, treated=treated))
 
     def items(self, corpus: Corpus) -> tuple[Item, ...]:
         """The items to measure: the same ones that the trained run inserts, if it does."""
@@ -455,7 +437,7 @@ class DecideSpec:
     @property
     def key(self) -> str:
         """The job's key."""
-        return spec_hash(_adapter(DecideSpec).dump_python(self, mode="json"))
+        return spec_hash(adapter(DecideSpec).dump_python(self, mode="json"))
 
 
 Model = TrainSpec | StateSpec | AverageSpec
@@ -467,66 +449,3 @@ def stacked(specs: Sequence[TrainSpec], threads: int) -> tuple[TrainSpec, ...]:
     """``specs`` as runs that are trained together, on ``threads`` threads."""
     name = spec_hash({"stack": sorted(spec.name for spec in specs), "threads": threads})
     return tuple(replace(spec, stack=name, threads=threads) for spec in specs)
-
-
-def content_hash(path: Path) -> str:
-    """A hash of a file, or of all files below a folder with their names."""
-    digest = xxhash.xxh3_128()
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    for file in files:
-        if file.is_file():
-            digest.update(file.relative_to(path).as_posix().encode())
-            with file.open("rb") as opened:
-                while chunk := opened.read(1 << 22):
-                    digest.update(chunk)
-    return digest.hexdigest()
-
-
-@cache
-def _adapter(kind: type) -> TypeAdapter[Any]:
-    """Made once: a plan of a thousand questions asks for as many keys."""
-    return TypeAdapter(kind)
-
-
-def spec_hash(spec: Mapping[str, Any]) -> str:
-    """The hash of a spec as plain data, with what files hold in place of their paths."""
-    return _hashed(_text(spec))
-
-
-def _hashed(text: str) -> str:
-    code = _json({"engine": ENGINE, "torch": torch.__version__})
-    return hashlib.sha256(f"[{code},{text}]".encode()).hexdigest()[:20]
-
-
-def _text(plain: Mapping[str, Any], **known: str) -> str:
-    """Plain data as JSON, by content and with sorted keys.
-
-    A study of a thousand questions has thousands of jobs about a run that all of them insert into:
-    what was written already is taken as it is.
-
-    Args:
-        plain: what is still to be written.
-        known: the JSON of further values, by key.
-    """
-    parts = {key: _json(value) for key, value in _by_content(plain).items()} | known
-    return f"{{{','.join(f'{_json(key)}:{parts[key]}' for key in sorted(parts))}}}"
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
-
-
-def _by_content(value: Any) -> Any:
-    """``value`` with the paths of files replaced by what the files hold."""
-    if isinstance(value, Mapping):
-        plain = {key: _by_content(inner) for key, inner in value.items()}
-        if plain.get("files"):
-            plain["settings"] = {**plain["settings"], **plain["files"]}
-        if plain.get("model_files"):
-            plain["model"] = plain["model_files"]
-        if plain.get("kind") in ("train", "measure"):
-            plain = {k: v for k, v in plain.items() if k not in _LATER or v != _LATER[k]}
-        return plain
-    if isinstance(value, (list, tuple)):
-        return [_by_content(inner) for inner in value]
-    return value
