@@ -12,7 +12,8 @@ from typer.main import get_command
 from trainonce import Study
 from trainonce.cli.app import app
 from trainonce.study.load import load
-from trainonce.study.schema import QuestionKeys, RecipeKeys, StudyKeys
+from trainonce.study.recipe_keys import RecipeKeys
+from trainonce.study.schema import QuestionKeys, StudyKeys
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

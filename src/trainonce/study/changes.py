@@ -15,7 +15,7 @@ from trainonce.sites import SettingError
 from trainonce.study.problems import Place, Problem, StudyError, nearest
 from trainonce.study.questions import Arm
 from trainonce.study.recipe import Recipe, resolve
-from trainonce.study.schema import RecipeKeys
+from trainonce.study.recipe_keys import RecipeKeys
 from trainonce.study.translate import problem_of
 from trainonce.study.yaml_lines import Document
 from trainonce.train.schedules import WarmupStableDecay

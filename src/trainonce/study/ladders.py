@@ -9,7 +9,7 @@ from trainonce.models.decoder import SIZES, DecoderSettings
 from trainonce.study.problems import Place, StudyError
 from trainonce.study.questions import Arm
 from trainonce.study.recipe import Recipe, model_of
-from trainonce.study.schema import ModelKeys, RungKeys
+from trainonce.study.recipe_keys import ModelKeys, RungKeys
 from trainonce.study.yaml_lines import Document
 
 

@@ -19,7 +19,8 @@ from trainonce.study.ladders import ladder_arms, small_arm
 from trainonce.study.problems import Place, Problem, StudyError, nearest
 from trainonce.study.questions import Arm, ItemQuestion, Question, RunQuestion, StopEarly
 from trainonce.study.recipe import Recipe, resolve
-from trainonce.study.schema import AA, QuestionKeys, RecipeKeys, StudyKeys
+from trainonce.study.recipe_keys import RecipeKeys
+from trainonce.study.schema import AA, QuestionKeys, StudyKeys
 from trainonce.study.trackers import Tracker
 from trainonce.study.translate import problem_of
 from trainonce.study.yaml_lines import Document, parse

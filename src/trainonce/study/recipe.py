@@ -12,7 +12,7 @@ from trainonce.stream import smollm2
 from trainonce.stream.corpora import CorpusSource
 from trainonce.stream.corpus import DataSettings
 from trainonce.stream.mixture import Counts
-from trainonce.study.schema import ModelKeys, RecipeKeys
+from trainonce.study.recipe_keys import ModelKeys, RecipeKeys
 from trainonce.tasks.specs import Placed
 from trainonce.train.schedules import Schedule
 from trainonce.train.settings import AdamWSettings, CheckpointSettings, OnNan, ProcessSettings
