@@ -210,6 +210,7 @@ def test_once_begun_the_plan_stays_whatever_is_finished(
     assert without_times(again) == before
 
 
+@pytest.mark.slow
 def test_killed_and_started_again_it_decides_the_same(
     finished: trainonce.Study, swept: Path, tmp_path: Path, documents_file: Path
 ) -> None:
@@ -245,6 +246,7 @@ def run_until(wanted: Path, file: Path, home: Path) -> None:
     process.wait()
 
 
+@pytest.mark.slow
 def test_a_cluster_decides_the_same_to_the_last_bit(
     finished: trainonce.Study, swept: Path, tmp_path: Path, documents_file: Path
 ) -> None:

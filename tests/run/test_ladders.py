@@ -141,8 +141,8 @@ def test_reports_say_what_nobody_trained(finished: trainonce.Study, found: Answe
     for text in (out.getvalue(), page):
         assert "the heldout_loss would be " in text
         assert "predicted from 32 runs of a ladder" in text
-        assert "the largest rung, left out of the fit (" in text
-        assert "one true tuning (" in text
+        assert "the largest rung, left out of the fit" in text
+        assert "one true tuning" in text
     assert "32 runs of a ladder</li>" in page
     assert "emulated from small run, optimizer.lr 1e-4" in page
     assert json.dumps(found.to_json(), allow_nan=False)
