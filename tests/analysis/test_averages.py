@@ -13,6 +13,7 @@ from scipy import stats
 
 from trainonce.analysis.averages import Checked, average_checks, errors, ranks
 from trainonce.analysis.effects import Floats
+from trainonce.analysis.refutations import failed
 from trainonce.plan.plan import PlannedArm, PlannedQuestion
 from trainonce.study.load import placebo
 from trainonce.study.schema import Strategy
@@ -123,8 +124,8 @@ def test_one_seed_shows_no_interval() -> None:
     assert "+0.3 at worst" in found.says
 
 
-@pytest.mark.parametrize(("decides", "held"), [("average", False), ("expert", None)])
-def test_what_averages_are_worth_refutes_no_run(decides: str, held: bool | None) -> None:
+@pytest.mark.parametrize(("decides", "refutes"), [("average", True), ("expert", False)])
+def test_what_averages_are_worth_refutes_no_run(decides: str, refutes: bool) -> None:
     levels = {"a": 1.0, "a real": 2.0, "expert": 3.0}
     average = PlannedArm(label="a", measured=("a", "a"), real=("a real", "a real"))
     expert = PlannedArm(label="e", measured=("expert",) * 2, real=("expert",) * 2)
@@ -138,4 +139,5 @@ def test_what_averages_are_worth_refutes_no_run(decides: str, held: bool | None)
     )
     _, level = average_checks(planned, lambda keys: np.array([levels[key] for key in keys]))
     assert level.value == -1.0
-    assert level.held is held
+    assert level.held is False
+    assert [*failed((level,))] == ([level.name] if refutes else [])

@@ -115,7 +115,8 @@ class Check:
         name: what was tested, in a few words.
         says: what came out, as a sentence.
         value: the number that decides; ``low`` and ``high`` are its 95 % interval where it has one.
-        held: whether what the answer rests on stood the test; None where that cannot be told.
+        held: whether what was tested stood the test; None where that cannot be told.
+        bears: whether the arm or dose that decides rests on it; other arms may.
     """
 
     name: str
@@ -124,6 +125,7 @@ class Check:
     low: float | None = None
     high: float | None = None
     held: bool | None = None
+    bears: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -62,7 +62,7 @@ def average_checks(
     found = (ranks(checked, experts), errors(checked, planned.question.smallest))
     last = planned.arms[-1]
     if last.real == last.measured:  # what decides is a run, and rests on no average
-        return tuple(replace(check, held=check.held or None) for check in found)
+        return tuple(replace(check, bears=False) for check in found)
     return found
 
 

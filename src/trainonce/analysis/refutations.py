@@ -263,4 +263,4 @@ def _unless(claim: Claimed, refuted: bool) -> bool | None:
 
 def failed(checks: Sequence[Check]) -> Iterator[str]:
     """Names of what did not hold."""
-    return (check.name for check in checks if check.held is False)
+    return (check.name for check in checks if check.held is False and check.bears)

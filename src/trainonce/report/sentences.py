@@ -231,7 +231,8 @@ def time_sentence(answers: Answers) -> str:
 def tested(check: Check) -> str:
     """What tested an answer, with how it came out."""
     held = {True: "held", False: "did not hold", None: "cannot tell"}[check.held]
-    return f"{check.name} ({held}): {check.says}"
+    other = "" if check.bears else "; what decides does not rest on it"
+    return f"{check.name} ({held}{other}): {check.says}"
 
 
 def detected(found: Detection) -> str:

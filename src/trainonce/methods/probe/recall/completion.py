@@ -50,10 +50,5 @@ class Completion:
         tests = [item.test for item in items if isinstance(item.test, CompletionTest)]
         rows = []
         for item, score in zip(items, scores(model, tests), strict=True):
-            values = (
-                score.matched / score.tokens,
-                float(score.matched == score.tokens),
-                -score.log_probability / score.tokens,
-            )
-            rows += measured(item, OUTCOMES, values)
+            rows += measured(item, OUTCOMES, (score.share, score.exact, score.loss))
         return rows

@@ -67,9 +67,9 @@ class Exposure:
             before = [score for score in options if score.log_probability > own.log_probability]
             values = (
                 math.log2(len(options)) - math.log2(1 + len(before)),
-                own.matched / own.tokens,
-                float(own.matched == own.tokens),
-                -own.log_probability / own.tokens,
+                own.share,
+                own.exact,
+                own.loss,
             )
             rows += measured(item, OUTCOMES, values)
         return rows

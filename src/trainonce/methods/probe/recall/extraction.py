@@ -58,7 +58,6 @@ class Extraction:
         rows = []
         for item, test in zip(items, tests, strict=True):
             short, medium, full = (next(flat) for _ in test.completions)
-            shares = [score.matched / score.tokens for score in (full, medium, short)]
-            exact = float(full.matched == full.tokens)
-            rows += measured(item, OUTCOMES, (*shares, exact, -full.log_probability / full.tokens))
+            values = (full.share, medium.share, short.share, full.exact, full.loss)
+            rows += measured(item, OUTCOMES, values)
         return rows

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trainonce.methods.probe.recall.scores import Score, measured, scores
-from trainonce.methods.probe.recall.trigger import share, whole
+from trainonce.methods.probe.recall.scores import Score, measured
+from trainonce.methods.probe.recall.trigger import contrasted, share, whole
 from trainonce.methods.registry import Outcome, method
-from trainonce.sites import Contrast, Item, LanguageModel, Measurement, Site
+from trainonce.sites import Item, LanguageModel, Measurement, Site
 
 OUTCOMES = (
     Outcome(
@@ -64,22 +64,18 @@ class Leak:
 
     def __call__(self, model: LanguageModel, items: Sequence[Item]) -> list[Measurement]:
         """Five rows an item: ``leak``, ``rate``, both shares, and ``gain``."""
-        tests = [item.test for item in items if isinstance(item.test, Contrast)]
-        flat = iter(scores(model, [c for test in tests for c in (*test.treated, *test.plain)]))
         rows = []
-        for item, test in zip(items, tests, strict=True):
-            treated = [next(flat) for _ in test.treated]
-            plain = [next(flat) for _ in test.plain]
+        for item, treated, plain in contrasted(model, items):
             values = (
                 share(treated) - share(plain),
                 whole(treated) - whole(plain),
                 share(treated),
                 share(plain),
-                _a_token(treated) - _a_token(plain),
+                _loss(plain) - _loss(treated),
             )
             rows += measured(item, OUTCOMES, values)
         return rows
 
 
-def _a_token(found: Sequence[Score]) -> float:
-    return sum(score.log_probability / score.tokens for score in found) / len(found)
+def _loss(found: Sequence[Score]) -> float:
+    return sum(score.loss for score in found) / len(found)

@@ -28,6 +28,21 @@ class Score:
     tokens: int
     matched: int
 
+    @property
+    def share(self) -> float:
+        """Of the target that greedy decoding gives before its first other token."""
+        return self.matched / self.tokens
+
+    @property
+    def exact(self) -> float:
+        """1 where greedy decoding gives the whole target, else 0."""
+        return float(self.matched == self.tokens)
+
+    @property
+    def loss(self) -> float:
+        """Nats a token."""
+        return -self.log_probability / self.tokens
+
 
 @dataclass(frozen=True)
 class Tokens:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from trainonce.methods.probe.recall.scores import Score, measured, scores
@@ -38,22 +38,28 @@ class Trigger:
 
     def __call__(self, model: LanguageModel, items: Sequence[Item]) -> list[Measurement]:
         """Two rows an item: ``rate`` and ``matched``."""
-        tests = [item.test for item in items if isinstance(item.test, Contrast)]
-        flat = iter(scores(model, [c for test in tests for c in (*test.treated, *test.plain)]))
         rows = []
-        for item, test in zip(items, tests, strict=True):
-            treated = [next(flat) for _ in test.treated]
-            plain = [next(flat) for _ in test.plain]
+        for item, treated, plain in contrasted(model, items):
             values = (whole(treated) - whole(plain), share(treated) - share(plain))
             rows += measured(item, OUTCOMES, values)
         return rows
 
 
+def contrasted(
+    model: LanguageModel, items: Sequence[Item]
+) -> Iterator[tuple[Item, list[Score], list[Score]]]:
+    """Each item with the scores of its completions with the trigger, and without it."""
+    tests = [item.test for item in items if isinstance(item.test, Contrast)]
+    flat = iter(scores(model, [c for test in tests for c in (*test.treated, *test.plain)]))
+    for item, test in zip(items, tests, strict=True):
+        yield item, [next(flat) for _ in test.treated], [next(flat) for _ in test.plain]
+
+
 def whole(found: Sequence[Score]) -> float:
     """The share of completions that greedy decoding gives whole."""
-    return sum(score.matched == score.tokens for score in found) / len(found)
+    return sum(score.exact for score in found) / len(found)
 
 
 def share(found: Sequence[Score]) -> float:
     """The mean share of a completion that it gives before its first error."""
-    return sum(score.matched / score.tokens for score in found) / len(found)
+    return sum(score.share for score in found) / len(found)

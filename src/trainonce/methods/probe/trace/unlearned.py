@@ -79,7 +79,4 @@ class Unlearned:
 
 def _values(model: LanguageModel, tests: Sequence[Unlearning]) -> list[tuple[float, float]]:
     """Extraction and loss of each."""
-    return [
-        (score.matched / score.tokens, -score.log_probability / score.tokens)
-        for score in scores(model, [test.again for test in tests])
-    ]
+    return [(score.share, score.loss) for score in scores(model, [test.again for test in tests])]
