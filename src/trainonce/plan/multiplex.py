@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from trainonce.methods.data.insertion.user_items import ItemsError
@@ -39,16 +39,22 @@ Pair = tuple[ItemQuestion, Treated]
 """A question with its treatment as a job sees it."""
 
 
-def trunks(study: StudyDefinition, base: TokenStream, pairs: Sequence[Pair]) -> list[list[Pair]]:
+def trunks(
+    study: StudyDefinition, pairs: Sequence[Pair], changed: Mapping[str, float]
+) -> list[list[Pair]]:
     """The questions of each trunk: one, unless they change more tokens than the study allows.
 
     Those that must be in the trunk (`how: multiplex`) come first, then each in the first trunk that
     has room, in the order of the study.
 
+    Args:
+        study: what is asked.
+        pairs: the questions that insert into a trunk.
+        changed: the share of the tokens that each changes.
+
     Raises:
-        StudyError: as `insert`, and when a question by itself changes too much.
+        StudyError: when a question by itself changes too much.
     """
-    changed = insert(study, base, pairs).changed
     allowed = study.recipe.allow_changed
     if sum(changed.values()) <= allowed:
         return [list(pairs)]

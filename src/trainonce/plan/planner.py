@@ -27,7 +27,7 @@ from trainonce.plan.jobs import (
 )
 from trainonce.plan.lines import ArmNumbers, Design, Where, averages, cuts, lines, watched
 from trainonce.plan.measured import heldout_losses
-from trainonce.plan.multiplex import pack, trunks
+from trainonce.plan.multiplex import insert, pack, trunks
 from trainonce.plan.parts import find_parts
 from trainonce.plan.plan import Job, Plan, Role
 from trainonce.plan.precision import planned
@@ -110,7 +110,11 @@ def _design(
     apart = {name for name, how in chosen.items() if how is not Strategy.MULTIPLEX}
     streams = {seed: run.stream(corpus) for seed, run in plain.items()}
     multiplexed = [pair for name, pair in pairs.items() if name not in apart]
-    together, *further = trunks(study, next(iter(streams.values())), multiplexed)
+    first, stream = next(iter(streams.items()))
+    everything = insert(study, stream, multiplexed)
+    together, *further = trunks(study, multiplexed, everything.changed)
+    fits = everything.stream.changed_share <= study.recipe.allow_changed
+    packed = {first: everything} if fits else {}
     own = [[pair] for name, pair in pairs.items() if name in apart]
     about_runs = [question for question in study.questions if isinstance(question, RunQuestion)]
     whole = {name for name, how in chosen.items() if how is Strategy.REPLICATE}
@@ -141,12 +145,15 @@ def _design(
         apart=kept_apart(study, chosen),
         treated=treated,
         plain=plain,
-        trunks={seed: pack(study, stream, together) for seed, stream in streams.items()},
+        trunks={
+            seed: packed.get(seed) or pack(study, stream, together)
+            for seed, stream in streams.items()
+        },
         own={
-            (question.id, seed): packed
+            (question.id, seed): alone
             for group in (*own, *further)
             for seed, stream in streams.items()
-            for packed in [pack(study, stream, group)]
+            for alone in [pack(study, stream, group)]
             for question, _ in group
         },
         arms=arms,
