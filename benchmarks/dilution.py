@@ -5,7 +5,8 @@ python benchmarks/dilution.py [STUDY] [--times 1 2 5] [--workers N] [--json]
 A study's items, their doses and their windows do not depend on the length of its run, so that the
 same study at twice and five times the length is Hubble's dilution (arXiv 2510.19811): as many
 copies of the same items among more text, in a run whose schedule is stretched with it. Each item is
-compared with itself. Jobs are kept in the home folder; what was stopped goes on.
+compared with itself, as it is in the ledger's claims `hubble-dilution`. Jobs are kept in the home
+folder; what was stopped goes on.
 """
 
 from __future__ import annotations
@@ -23,11 +24,10 @@ import polars as pl
 
 from trainonce.analysis.answers import Answer
 from trainonce.analysis.effects import Estimate, difference, effect
+from trainonce.analysis.pairs import measured, paired
 from trainonce.analysis.samples import sample_of
 from trainonce.lab import Study
 from trainonce.methods.registry import Outcome
-from trainonce.plan.plan import Role
-from trainonce.run.cache import JobCache
 from trainonce.run.scheduler import Event
 from trainonce.stream.home import home
 from trainonce.study.schema import AA
@@ -112,28 +112,12 @@ def run(file: Path, times: int, workers: int | None) -> Study:
     return study.run(workers=workers, report=tell)
 
 
-def measured(study: Study, question: str, outcome: str) -> pl.DataFrame:
-    """What was measured of a question's items at the end of the trunk."""
-    cache = JobCache(study.home)
-    keys = [
-        job.key
-        for job in study.plan().jobs
-        if job.role is Role.ANSWER and job.questions == (question,)
-    ]
-    rows = pl.concat([cache.rows(key) for key in keys])
-    return rows.filter(pl.col("outcome") == outcome)
-
-
 def effects(
     rows: pl.DataFrame, first: pl.DataFrame, outcome: Outcome, times: int, question: str
 ) -> list[Dose]:
     """The effect of each dose, and how it differs from that on the same items of ``first``."""
     own = sample_of(rows, outcome)
-    joined = rows.join(first.select("seed", "unit", before="value"), on=["seed", "unit"])
-    if joined.height != rows.height:
-        raise ValueError(f"the items of {question!r} are not the same at another length")
-    unbounded = Outcome(name=outcome.name, says="", direction=0, smallest=1.0, spread=1.0)
-    moved = sample_of(joined.with_columns(value=pl.col("value") - pl.col("before")), unbounded)
+    change = {} if rows is first else paired(rows, first, outcome)
     return [
         Dose(
             question=question,
@@ -141,7 +125,7 @@ def effects(
             times=times,
             dose=int(dose),
             effect=effect(own.of(dose), own.of(0)),
-            change=None if rows is first else effect(moved.of(dose), moved.of(0)),
+            change=change.get(dose),
         )
         for dose in sorted({*own.doses.tolist()} - {0})
     ]
@@ -197,8 +181,8 @@ def compare(file: Path, times: list[int], workers: int | None) -> Found:
             if answer.question == AA:
                 continue
             outcome = outcomes[answer.question]
-            begun = measured(first, answer.question, outcome.name)
-            rows = begun if study is first else measured(study, answer.question, outcome.name)
+            begun = measured(first.plan(), answer.question, outcome)
+            rows = begun if study is first else measured(study.plan(), answer.question, outcome)
             doses += effects(rows, begun, outcome, one, answer.question)
             worded += wordings(rows, outcome, one, answer.question)
             told += scores(answer, one)

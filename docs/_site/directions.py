@@ -5,6 +5,8 @@ docs/validity.md has this table; `tests/docs/test_validity.py` misses what the r
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from trainonce.papers.claims import Claim, claims
 from trainonce.papers.results import Result, kept
 from trainonce.report.ledger import OPEN
@@ -26,8 +28,12 @@ def _row(claim: Claim, result: Result | None) -> tuple[str, ...]:
 
 
 def _decider(claim: Claim) -> str:
-    beside = f" beside {', '.join(f'`{one}`' for one in claim.against)}" if claim.against else ""
-    return f"`{claim.decides}`{beside}"
+    beside = f" beside {_listed(claim.against)}" if claim.against else ""
+    return f"{_listed(claim.decides)}{beside}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _numbers(result: Result | None) -> str:

@@ -108,5 +108,5 @@ def test_every_result_is_that_of_a_claim(file: Path) -> None:
     result = kept(claim)
     assert result is not None
     assert result.id == claim.id
-    assert result.decided.question == claim.decides
+    assert result.decided.question in claim.decides
     assert result.seconds > 0

@@ -102,9 +102,9 @@ def test_the_study_of_several_directions_is_planned_once(
 ) -> None:
     planned: list[str] = []
 
-    def plan(claim: Claim, home: Path, seeds: int | None = None) -> Plan:
+    def plan(claim: Claim, home: Path, seeds: int | None, variant: str | None) -> Plan:
         planned.append(claim.id)
-        return plan_claim(claim, home, seeds)
+        return plan_claim(claim, home, seeds, variant)
 
     monkeypatch.setattr(reproducing, "plan_claim", plan)
     assert list(plan_papers(found, home)) == ["both-ways"]
@@ -119,7 +119,7 @@ def test_the_study_of_several_directions_is_planned_once(
         ("[canaries]\n  - id: forgotten", "[news]\n  - id: forgotten", "rare.premise"),
         ("    smallest_effect: 0.5\n    holds: lower", "    holds: lower", "smallest_effect"),
         ("decides: canaries\n    holds: higher", "decides: canaries\n    holds: lower", "decrease"),
-        ("holds: higher", "smallest_effect: 1\n    holds: higher", "stands with `against` only"),
+        ("holds: higher", "smallest_effect: 1\n    holds: higher", "stands with `against`, or"),
         ("study:\n  study", "study:\n  checks: {plain: false}\n  study", "must have a plain run"),
     ],
 )
@@ -193,7 +193,7 @@ def test_its_directions_are_told_with_the_study(found: tuple[Claim, ...], tmp_pa
     file.write_text(own_study(found))
     assert parse(file).value == found[0].document.value
     for claim in found:
-        assert f"# {claim.decides}: {claim.says}\n" in file.read_text().replace(
+        assert f"# {claim.decides[0]}: {claim.says}\n" in file.read_text().replace(
             "# Both Ways (2020) says: ", "# "
         )
 

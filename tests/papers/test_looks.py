@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from scipy import stats
@@ -8,15 +9,28 @@ from scipy import stats
 from trainonce.analysis.answers import (
     Answer,
     Answers,
+    Change,
     DoseAnswer,
     Group,
     OutcomeAnswer,
     StepAnswer,
 )
+from trainonce.analysis.detection import Detection
 from trainonce.analysis.effects import Estimate
 from trainonce.analysis.verdicts import Verdict
-from trainonce.papers.looks import Found, Look, contrast, corrected, find, heldout, looked_at
+from trainonce.methods.registry import methods
+from trainonce.papers.looks import (
+    Found,
+    Look,
+    contrast,
+    corrected,
+    find,
+    find_beside,
+    looked_at,
+    told_beside,
+)
 from trainonce.sites import Unit
+from trainonce.study.load import placebo
 
 HALF = 0.2
 
@@ -80,6 +94,33 @@ def answered(name: str, effect: float, reason: str = "") -> Answer:
         plain=None,
         assumptions=(),
         reason=reason,
+        changes=(
+            Change(
+                outcome="ascent_retained",
+                says="what it cost",
+                doses=(1,),
+                estimate=-0.3,
+                low=-0.4,
+                high=-0.2,
+                p=0.9,
+                units=15,
+            ),
+        ),
+        detections=(
+            Detection(
+                outcome="ascent_min_k",
+                auc=0.9,
+                low=0.8,
+                high=0.95,
+                found=0.5,
+                found_low=0.3,
+                found_high=0.7,
+                members=15,
+                others=12,
+                roc=(),
+                leak=Estimate(-0.8, -0.9, -0.6),
+            ),
+        ),
     )
 
 
@@ -109,7 +150,12 @@ def study(*names: str, reason: str = "") -> Answers:
         ("moment", Look(question="moment")),
         ("moment@28%", Look(question="moment", at=0.28)),
         ("sums/2 operations", Look(question="sums", kind="2 operations")),
+        ("news!ascent_min_k", Look(question="news", outcome="ascent_min_k")),
+        ("long:sums/a:b!", Look(question="sums", kind="a:b!", variant="long")),
+        ("long:moment@28%", Look(question="moment", at=0.28, variant="long")),
+        ("long:heldout_loss", Look(question="heldout_loss", variant="long")),
         ("@", Look(question="@")),
+        ("long:", Look(question="long:")),
     ],
 )
 def test_names_are_taken_apart(name: str, look: Look) -> None:
@@ -186,7 +232,51 @@ def test_what_did_not_hold_of_one_side_is_kept() -> None:
 
 
 def test_the_held_out_loss_is_beside_the_plain_runs() -> None:
-    within, beyond = (heldout(0, margin, study("one")) for margin in (0.01, 0.001))
+    answers = study("one")
+    within, beyond = (find_beside("heldout_loss", 0, margin, answers) for margin in (0.01, 0.001))
     assert (within.effect, within.low, within.high) == (0.005, 0.002, 0.008)
     assert (within.base, within.arm) == (3.0, 3.015)
     assert (within.verdict, beyond.verdict) == ("no", "yes")
+
+
+def test_a_variant_is_found_in_its_own_answers_under_its_own_name() -> None:
+    found = find("long:one/rare", study("one"))
+    assert (found.question, found.effect) == ("long:one/rare", 1.2)
+    assert find("long:one", study("one")).question == "long:one"
+
+
+def test_what_was_changed_is_judged_by_the_rule_with_the_claims_own_smallest_effect() -> None:
+    answers = study("one", "other")
+    lower, higher = (find_beside("one!ascent_retained", way, 0.1, answers) for way in (-1, 1))
+    assert (lower.effect, lower.low, lower.high, lower.units) == (-0.3, -0.4, -0.2, 15)
+    assert (lower.verdict, higher.verdict) == ("yes", "no")
+    assert lower.p_adjusted == corrected(Estimate(-0.3, -0.4, -0.2), answers)  # not the change's p
+    assert (lower.outcome, lower.ask, lower.smallest) == ("ascent_retained", "What it cost.", 0.1)
+    assert find_beside("one!ascent_retained", -1, 0.1, study("one", reason="A/A")).reason == "A/A"
+
+
+def test_leakage_is_told_of_a_score() -> None:
+    found = find_beside("one!ascent_min_k", 0, 0.05, study("one"))
+    assert (found.effect, found.low, found.high, found.units) == (-0.8, -0.9, -0.6, 12)
+    assert (found.verdict, found.outcome) == ("yes", "privacy leakage by ascent_min_k")
+
+
+def test_what_is_told_beside_an_answer_is_what_its_probe_changes_and_what_leaks() -> None:
+    news = replace(placebo(), method=methods()["news"])
+    told = told_beside(news)
+    assert {"preference_forgotten", "ascent_retained", "difference_heldout"} < {*told}
+    assert {"before_min_k", "ascent_min_k"} < {*told}
+    assert not {"before_loss", "ascent_extraction"} & {*told}
+    assert told_beside(replace(news, method=methods()["passages"])) == ()
+
+
+def test_the_same_items_are_compared_with_themselves() -> None:
+    answers = study("one")
+    pairs = {"one": Estimate(1.1, 1.0, 1.2)}
+    found = contrast(find("long:one@28%", answers), [find("one", answers)], 1, 0.3, answers, pairs)
+    assert (found.effect, found.low, found.high) == (1.1, 1.0, 1.2)
+    assert (found.base, found.arm, found.against) == (0.4, 1.5, "one")
+    assert (
+        found.p_adjusted
+        < contrast(find("one@28%", answers), [find("one", answers)], 1, 0.3, answers).p_adjusted
+    )

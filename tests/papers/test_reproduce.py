@@ -10,11 +10,12 @@ from tests.papers.test_claims import CLAIM, written
 from trainonce.analysis.answering import answer
 from trainonce.analysis.answers import Answer
 from trainonce.analysis.verdicts import Verdict
-from trainonce.papers.claims import Claim, Holds, read_claims
+from trainonce.analysis.verdicts import verdict as judged
+from trainonce.papers.claims import EXPECTED, Claim, Holds, read_claims
 from trainonce.papers.looks import Found
 from trainonce.papers.reproduce import plan_claim, reproduce, together
 from trainonce.papers.results import Result, is_stale, kept
-from trainonce.papers.verdicts import Decision, decide
+from trainonce.papers.verdicts import Decision, decide, weakest
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +115,37 @@ def test_no_loss_is_held_against_the_margin(
 def test_a_claim_of_more_is_decided_as_its_question_is(
     result: Result, verdict: Verdict, expected: Decision
 ) -> None:
-    assert decide("higher", replace(result.decided, verdict=verdict.value), []) is expected
+    found = replace(result.decided, verdict=verdict.value)
+    assert decide("higher", found, []) is decide("changed", found, []) is expected
+
+
+@pytest.mark.parametrize(
+    ("holds", "intervals", "least"),
+    [
+        ("higher", [(0.3, 0.5), (0.2, 0.4), (0.4, 0.6)], 1),
+        ("higher", [(0.3, 0.5), (-0.1, 0.9), (0.4, 0.6)], 1),
+        ("higher", [(-0.1, 0.9), (-0.05, 0.05), (-0.3, -0.2)], 2),
+        ("lower", [(-0.5, -0.3), (-0.4, -0.2)], 1),
+        ("changed", [(-0.9, -0.7), (0.2, 0.4)], 1),
+        ("unchanged", [(-0.05, 0.05), (-0.08, 0.04), (-0.01, 0.01)], 1),
+        ("not higher", [(-0.5, -0.3), (0.12, 0.2), (-0.2, 0.2)], 1),
+        ("not lower", [(-0.08, 0.0), (0.5, 0.9)], 0),
+    ],
+)
+def test_of_several_effects_the_least_sure_is_told(
+    result: Result, holds: Holds, intervals: list[tuple[float, float]], least: int
+) -> None:
+    """Fails before cannot tell before holds, and of those alike the nearest to failing."""
+    founds = []
+    for low, high in intervals:
+        found = moved(result.decided, low, high)
+        way = EXPECTED[holds]
+        estimate = found.estimate
+        founds.append(
+            replace(found, verdict=judged(estimate, 0.001, way, found.smallest, units=99).value)
+        )
+    assert weakest(holds, founds) is founds[least]
+    assert weakest(holds, founds[::-1]) is founds[least]
 
 
 def test_nothing_is_decided_where_a_premise_is_not_met(result: Result) -> None:

@@ -2,12 +2,13 @@
 
 A paper whose claim is one has ``claim``, ``decides`` and ``holds`` in its file. One that publishes
 several directions lists them under ``directions``: each is a claim of its own, and all of them are
-decided by the answers of the one study.
+decided by the answers of the one study, and of variants of it in which some keys of the recipe are
+others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,19 +17,26 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationError
 
 from trainonce.methods.registry import methods
-from trainonce.papers.looks import HELDOUT, looked_at
+from trainonce.papers.looks import HELDOUT, Look, looked_at, told_beside
 from trainonce.sites import Site
-from trainonce.study.problems import Place, Problem, StudyError
+from trainonce.study.problems import Place, Problem, StudyError, nearest
 from trainonce.study.questions import ItemQuestion, Question
 from trainonce.study.recipe_keys import Strict
 from trainonce.study.translate import problem_of
 from trainonce.study.yaml_lines import Document, parse
 
 FOLDER = Path(__file__).parent
-Holds = Literal["higher", "lower", "not higher", "not lower", "unchanged"]
-EXPECTED = {"higher": 1, "lower": -1, "not higher": 1, "not lower": -1, "unchanged": 0}
+Holds = Literal["higher", "lower", "changed", "not higher", "not lower", "unchanged"]
+EXPECTED: Mapping[Holds, int] = {
+    "higher": 1,
+    "lower": -1,
+    "changed": 0,
+    "not higher": 1,
+    "not lower": -1,
+    "unchanged": 0,
+}
 """The direction that a deciding question expects. A claim that something is not lower is decided by
-looking for how much lower it is; one that it is unchanged, by looking either way."""
+looking for how much lower it is; one that it is changed or unchanged, by looking either way."""
 
 Id = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,59}$")]
 
@@ -38,13 +46,16 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+Names = Annotated[list[str], BeforeValidator(_listed)]
+
+
 class _Says(Strict):
     """What is said, and what decides it."""
 
     methods: list[str]
     claim: Annotated[str, Field(min_length=1)]
-    decides: str
-    against: Annotated[list[str], BeforeValidator(_listed), Field(default_factory=list)]
+    decides: Annotated[Names, Field(min_length=1)]
+    against: Names = Field(default_factory=list)
     smallest_effect: Annotated[float, Field(gt=0)] | None = None
     holds: Holds
     premise: list[str] = Field(default_factory=list)
@@ -54,6 +65,12 @@ class _Direction(_Says):
     """``directions[]``."""
 
     id: Id
+
+
+class _Variant(Strict):
+    """``variants.<name>``."""
+
+    recipe: Annotated[dict[str, Any], Field(min_length=1)]
 
 
 class _Paper(Strict):
@@ -70,6 +87,7 @@ class _Paper(Strict):
     budget: Annotated[float, Field(gt=0)]
     note: str = ""
     study: dict[str, Any]
+    variants: dict[Id, _Variant] = Field(default_factory=dict)
 
 
 class _OneClaim(_Paper, _Says):
@@ -99,7 +117,7 @@ class Claim:
         methods: names of the methods that carry it.
         says: the claim, in a sentence.
         decides: what decides it: the id of a question, or another name of
-            `trainonce.papers.looks`.
+            `trainonce.papers.looks`; where there are several, each must be as the claim says.
         against: names of what the deciding effect is compared with, each of them; empty where the
             question's own comparison decides.
         smallest: the smallest difference of interest, where the question does not say it.
@@ -108,6 +126,8 @@ class Claim:
         budget: seconds that its study may take on two cores.
         note: what was changed after looking at an answer, and why it is as it is.
         document: its study.
+        variants: that study with other values of some keys of its recipe, by name.
+        lines: of its keys in the file.
     """
 
     id: str
@@ -121,7 +141,7 @@ class Claim:
     site: str
     methods: tuple[str, ...]
     says: str
-    decides: str
+    decides: tuple[str, ...]
     against: tuple[str, ...]
     smallest: float | None
     holds: Holds
@@ -129,6 +149,8 @@ class Claim:
     budget: float
     note: str
     document: Document
+    variants: Mapping[str, Document]
+    lines: Mapping[str, int]
 
     @property
     def alone(self) -> bool:
@@ -138,7 +160,17 @@ class Claim:
     @property
     def contrasts(self) -> bool:
         """Whether its smallest effect of interest is its own, and not its question's."""
-        return bool(self.against) or self.decides == HELDOUT
+        return bool(self.against) or any(looked_at(name).beside for name in self.decides)
+
+    @property
+    def studied(self) -> tuple[str | None, ...]:
+        """The variants of its study that it looks at, None being the study itself."""
+        names = (*self.decides, *self.against, *self.premise)
+        return tuple(dict.fromkeys(looked_at(name).variant for name in names))
+
+    def study(self, variant: str | None) -> Document:
+        """Its study, or a variant of it."""
+        return self.document if variant is None else self.variants[variant]
 
     def checked(self, questions: tuple[Question, ...]) -> None:
         """Hold the claim against the questions of its study.
@@ -148,26 +180,28 @@ class Claim:
         """
         known = {question.id: question for question in questions}
         for key, names in (
-            ("decides", (self.decides,)),
+            ("decides", self.decides),
             ("against", self.against),
             ("premise", self.premise),
         ):
             for name in names:
-                if wrong := self._unseen(name, known):
+                if wrong := self._unseen(name, known) or self._misplaced(key, name):
                     raise self._error(key, name, wrong)
         if self.contrasts != (self.smallest is not None):
             right = (
                 "is missing: the smallest difference that would be of interest"
                 if self.contrasts
-                else "stands with `against` only; else it is the question's own"
+                else "stands with `against`, or with what is told beside the answers; else it is "
+                "the question's own"
             )
             raise self._error("smallest_effect", self.smallest, right)
         if self.contrasts:
             return
-        asked = known[looked_at(self.decides).question]
-        if asked.direction != EXPECTED[self.holds]:
-            way = {1: "increase", -1: "decrease", 0: "change"}[EXPECTED[self.holds]]
-            raise self._error("holds", self.holds, f"question {asked.id} must expect: {way}")
+        for name in self.decides:
+            asked = known[looked_at(name).question]
+            if asked.direction != EXPECTED[self.holds]:
+                way = {1: "increase", -1: "decrease", 0: "change"}[EXPECTED[self.holds]]
+                raise self._error("holds", self.holds, f"question {asked.id} must expect: {way}")
 
     def _unseen(self, name: str, known: Mapping[str, Question]) -> str:
         """Why a name is not of what the study's answers tell; empty where it is."""
@@ -177,15 +211,35 @@ class Claim:
             return "the study must have a plain run: leave `checks.plain` out" if unchecked else ""
         if look.question not in known:
             return f"no question of the study; one of {', '.join(known)}"
-        question = known[look.question]
-        if look.at is None:
-            return ""
-        measured = question.measure_at if isinstance(question, ItemQuestion) else ()
-        return "" if look.at in measured else f"question {question.id} has no such `measure_at`"
+        return _unmeasured(look, known[look.question])
+
+    def _misplaced(self, key: str, name: str) -> str:
+        """Why a name that is known cannot stand under a key; empty where it can."""
+        beside = looked_at(name).beside
+        if key != "decides" and beside:
+            return "what is told beside the answers can only decide: no question asks for it"
+        if key == "decides" and beside and self.against:
+            return "what is told beside the answers is `against` nothing: leave `against` out"
+        if key == "decides" and beside != looked_at(self.decides[0]).beside:
+            return "answers and what is told beside them do not decide together"
+        return ""
 
     def _error(self, key: str, found: object, right: str) -> StudyError:
-        own = "" if self.alone else f"{self.id.removeprefix(f'{self.paper}-')}."
-        return StudyError([Problem(self.document.file, 1, f"{own}{key}", repr(found), right)])
+        own = self.id.removeprefix(f"{self.paper}-")
+        field = key if self.alone else f"{own}.{key}"
+        line = self.lines.get(key, self.lines["claim"])
+        return StudyError([Problem(self.document.file, line, field, repr(found), right)])
+
+
+def _unmeasured(look: Look, question: Question) -> str:
+    """Why a question tells nothing of a part of it, or beside it; empty where it does."""
+    if look.outcome is not None and look.outcome not in (known := told_beside(question)):
+        right = nearest(look.outcome, known) if known else "nothing is"
+        return f"not told beside the answer to {question.id}: {right}"
+    measured = question.measure_at if isinstance(question, ItemQuestion) else ()
+    if look.at is not None and look.at not in measured:
+        return f"question {question.id} has no such `measure_at`"
+    return ""
 
 
 def read_claims(file: Path) -> tuple[Claim, ...]:
@@ -204,11 +258,15 @@ def read_claims(file: Path) -> tuple[Claim, ...]:
     if problems:
         raise StudyError(problems)
     if isinstance(keys, _OneClaim):
-        return (_claim(keys.id, keys, keys, document),)
-    return tuple(_claim(f"{keys.id}-{own.id}", keys, own, document) for own in keys.directions)
+        return (_claim(keys.id, keys, keys, document, ()),)
+    return tuple(
+        _claim(f"{keys.id}-{own.id}", keys, own, document, ("directions", number))
+        for number, own in enumerate(keys.directions)
+    )
 
 
-def _claim(name: str, paper: _Paper, own: _Says, document: Document) -> Claim:
+def _claim(name: str, paper: _Paper, own: _Says, document: Document, place: Place) -> Claim:
+    study = document.below("study")
     return Claim(
         id=name,
         paper=paper.id,
@@ -221,35 +279,53 @@ def _claim(name: str, paper: _Paper, own: _Says, document: Document) -> Claim:
         site=str(paper.site),
         methods=tuple(own.methods),
         says=own.claim.strip(),
-        decides=own.decides,
+        decides=tuple(own.decides),
         against=tuple(own.against),
         smallest=own.smallest_effect,
         holds=own.holds,
         premise=tuple(own.premise),
         budget=paper.budget,
         note=paper.note.strip(),
-        document=document.below("study"),
+        document=study,
+        variants={one: study.overlaid("recipe", _recipe(document, one)) for one in paper.variants},
+        lines={str(at[-1]): n for at, n in document.key_lines.items() if at[:-1] == place and at},
     )
+
+
+def _recipe(document: Document, variant: str) -> Document:
+    return document.below("variants").below(variant).below("recipe")
 
 
 def _unknown(document: Document, keys: _OneClaim | _Directions) -> Iterator[Problem]:
     if keys.id != document.file.stem:
         yield document.problem(("id",), keys.id, f"the file's name, {document.file.stem}")
     if isinstance(keys, _OneClaim):
-        yield from _unknown_methods(document, (), keys.methods)
+        yield from _unknown_names(document, (), keys, keys.variants)
         return
     seen = set[str]()
     for number, own in enumerate(keys.directions):
         if own.id in seen:
             yield document.problem(("directions", number, "id"), own.id, "stands twice")
         seen.add(own.id)
-        yield from _unknown_methods(document, ("directions", number), own.methods)
+        yield from _unknown_names(document, ("directions", number), own, keys.variants)
 
 
-def _unknown_methods(document: Document, place: Place, names: list[str]) -> Iterator[Problem]:
-    for number, name in enumerate(names):
+def _unknown_names(
+    document: Document, place: Place, own: _Says, variants: Collection[str]
+) -> Iterator[Problem]:
+    for number, name in enumerate(own.methods):
         if name not in methods():
             yield document.problem((*place, "methods", number), name, "no method has this name")
+    for key, names in (
+        ("decides", own.decides),
+        ("against", own.against),
+        ("premise", own.premise),
+    ):
+        for name in names:
+            variant = looked_at(name).variant
+            if variant is not None and variant not in variants:
+                right = nearest(variant, variants) if variants else "there are none"
+                yield document.problem((*place, key), name, f"no variant of the study: {right}")
 
 
 @cache

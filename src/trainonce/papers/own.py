@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Sequence
+
+import yaml
 
 from trainonce.papers.claims import Claim
 
@@ -16,10 +19,20 @@ def own_study(claims: Sequence[Claim]) -> str:
     rest = lines[first + 1 :]
     end = next((n for n, line in enumerate(rest) if line and not line[0].isspace()), len(rest))
     where = f"arXiv {claim.arxiv}" if claim.arxiv else str(claim.year)
-    says = [f"{one.decides}: {one.says}" for one in claims] if len(claims) > 1 else [claim.says]
-    told = [f"{claim.title} ({where}) says: {says[0]}", *says[1:]]
+    says = [claim.says]
+    if len(claims) > 1:
+        says = [f"{', '.join(one.decides)}: {one.says}" for one in claims]
+    varied = [f"{name}: this study with {_varied(claim, name)}" for name in claim.variants]
+    told = [f"{claim.title} ({where}) says: {says[0]}", *says[1:], *varied]
     comment = "\n".join(
         textwrap.fill(one, width=98, initial_indent="# ", subsequent_indent="# ") for one in told
     )
     study = textwrap.dedent("\n".join(rest[:end])).strip()
     return f"{comment}\n{study}\n"
+
+
+def _varied(claim: Claim, name: str) -> str:
+    """What the recipe of a variant has in place of the study's."""
+    base, recipe = claim.document.value["recipe"], claim.variants[name].value["recipe"]
+    other = {key: value for key, value in recipe.items() if base.get(key) != value}
+    return yaml.safe_dump({"recipe": other}, default_flow_style=True, width=math.inf).strip()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,10 +12,12 @@ import torch
 
 from trainonce.analysis.answering import answer
 from trainonce.analysis.answers import Answers
+from trainonce.analysis.effects import Estimate
+from trainonce.analysis.pairs import measured, paired
 from trainonce.papers.claims import EXPECTED, Claim
-from trainonce.papers.looks import HELDOUT, Found, contrast, find, heldout
+from trainonce.papers.looks import Found, Look, contrast, find, find_beside, looked_at
 from trainonce.papers.results import Result, study_hash
-from trainonce.papers.verdicts import decide
+from trainonce.papers.verdicts import decide, weakest
 from trainonce.plan.plan import Job, Plan
 from trainonce.plan.planner import plan
 from trainonce.plan.trials import plan_trials
@@ -23,6 +25,7 @@ from trainonce.run.cache import JobCache
 from trainonce.run.history import HomeHistory
 from trainonce.run.recorded import carry_out_recorded
 from trainonce.run.scheduler import Event
+from trainonce.sites import Unit
 from trainonce.study.load import load_document
 from trainonce.study.trials import is_over_task, load_trials
 from trainonce.study.yaml_lines import Document
@@ -32,18 +35,29 @@ from trainonce.tasks.trial import installed
 _PROCESSOR = "processor_seconds"
 
 
-def plan_claim(claim: Claim, home: Path, seeds: int | None = None) -> Plan:
-    """The jobs that re-test a claim; nothing is trained.
+@dataclass(frozen=True, kw_only=True)
+class Studied:
+    """A study whose jobs are all finished."""
+
+    plan: Plan
+    answers: Answers
+
+
+def plan_claim(
+    claim: Claim, home: Path, seeds: int | None = None, variant: str | None = None
+) -> Plan:
+    """The jobs of a study that re-tests a claim; nothing is trained.
 
     Args:
         claim: what is said.
         home: where corpora and jobs are kept.
         seeds: how many in place of the study's own.
+        variant: of the study; None for the study itself.
 
     Raises:
         StudyError: when the claim's study is wrong, or does not decide it.
     """
-    document = _with_seeds(claim.document, seeds)
+    document = _with_seeds(claim.study(variant), seeds)
     if is_over_task(document):
         planned = plan_trials(load_trials(document), home)
     else:
@@ -51,7 +65,7 @@ def plan_claim(claim: Claim, home: Path, seeds: int | None = None) -> Plan:
         definition = load_document(document)
         planned = plan(definition, home, None, cache.variant, HomeHistory(cache))
     claim.checked(tuple(one.question for one in planned.questions))
-    return planned
+    return planned if variant is None else replace(planned, study=f"{planned.study}, {variant}")
 
 
 def missing(claim: Claim) -> tuple[str, ...]:
@@ -61,7 +75,9 @@ def missing(claim: Claim) -> tuple[str, ...]:
 
 
 def plan_papers(claims: Iterable[Claim], home: Path, seeds: int | None = None) -> dict[str, Plan]:
-    """The jobs that re-test claims by paper: one study, however many directions it decides.
+    """The jobs that re-test claims, by paper: one study, however many directions it decides.
+
+    Variants of it that a claim looks at are studies too, named after paper and variant.
 
     Args:
         claims: what is said.
@@ -73,10 +89,16 @@ def plan_papers(claims: Iterable[Claim], home: Path, seeds: int | None = None) -
     """
     plans: dict[str, Plan] = {}
     for claim in claims:
-        if claim.paper not in plans:
-            plans[claim.paper] = plan_claim(claim, home, seeds)
-        claim.checked(tuple(one.question for one in plans[claim.paper].questions))
+        for variant in claim.studied:
+            name = _name(claim, variant)
+            if name not in plans:
+                plans[name] = plan_claim(claim, home, seeds, variant)
+            claim.checked(tuple(one.question for one in plans[name].questions))
     return plans
+
+
+def _name(claim: Claim, variant: str | None) -> str:
+    return claim.paper if variant is None else f"{claim.paper}:{variant}"
 
 
 def carried_out(plans: Mapping[str, Plan]) -> list[Plan]:
@@ -162,28 +184,37 @@ def reproduce(
     plans = plan_papers(claims, home, seeds)
     for one in carried_out(plans):
         carry_out_recorded(one, workers=workers, report=report)
-    answers = {name: answer(one) for name, one in plans.items()}
+    studies = {name: Studied(plan=one, answers=answer(one)) for name, one in plans.items()}
     results = []
     for claim in claims:
-        planned = plans[claim.paper]
-        results.append(result_of(claim, planned, answers[claim.paper]))
+        own = {variant: studies[_name(claim, variant)] for variant in claim.studied}
+        results.append(result_of(claim, own))
         found(claim, results[-1])
     return results
 
 
-def result_of(claim: Claim, planned: Plan, answers: Answers) -> Result:
-    """What became of a claim whose jobs are all finished."""
+def result_of(claim: Claim, studies: Mapping[str | None, Studied]) -> Result:
+    """What became of a claim whose jobs are all finished.
+
+    Args:
+        claim: what is said.
+        studies: its variants that it looks at, None being its study itself.
+    """
+    plans = {_name(claim, variant): one.plan for variant, one in studies.items()}
+    planned = together(plans) if len(plans) > 1 else next(iter(plans.values()))
     cache = JobCache(planned.home)
     facts = [cache.result(job.key) for job in planned.jobs if cache.done(job.key)]
-    decided = _decided(claim, answers)
-    premises = [find(name, answers) for name in claim.premise]
+    told = [_decided(claim, name, studies) for name in claim.decides]
+    decided = weakest(claim.holds, told)
+    premises = [_find(name, studies) for name in claim.premise]
+    rest = [one for one in told if one is not decided]
     # runs that read a corpus are known by their wall-clock time alone
     clock = _PROCESSOR if all(_PROCESSOR in one for one in facts) else "seconds"
     return Result(
         id=claim.id,
         verdict=decide(claim.holds, decided, premises),
         decided=decided,
-        others=_others(claim, answers),
+        others=(*rest, *_others(claim, studies)),
         seeds=planned.seeds,
         seconds=round(sum(float(one[clock]) for one in facts), 1),
         clock="processor" if clock == _PROCESSOR else "wall",
@@ -195,27 +226,58 @@ def result_of(claim: Claim, planned: Plan, answers: Answers) -> Result:
             "torch": torch.__version__,
             "python": platform.python_version(),
         },
-        machine=answers.hardware,
+        machine=tuple(dict.fromkeys(it for one in studies.values() for it in one.answers.hardware)),
         date=max(str(one["finished"])[:10] for one in facts),
     )
 
 
-def _decided(claim: Claim, answers: Answers) -> Found:
-    """What was found of the effect that decides."""
+def _decided(claim: Claim, name: str, studies: Mapping[str | None, Studied]) -> Found:
+    """What was found of an effect that decides."""
+    look = looked_at(name)
     if claim.smallest is None:
-        return find(claim.decides, answers)
-    direction = EXPECTED[claim.holds]
-    if claim.decides == HELDOUT:
-        return heldout(direction, claim.smallest, answers)
-    sides = [find(name, answers) for name in claim.against]
-    return contrast(find(claim.decides, answers), sides, direction, claim.smallest, answers)
+        return _find(name, studies)
+    direction, answers = EXPECTED[claim.holds], studies[look.variant].answers
+    if look.beside:
+        return find_beside(name, direction, claim.smallest, answers)
+    sides = [_find(other, studies) for other in claim.against]
+    pairs = {
+        other: _paired(look, looked_at(other), studies)
+        for other in claim.against
+        if _same_items(look, looked_at(other), answers)
+    }
+    return contrast(_find(name, studies), sides, direction, claim.smallest, answers, pairs)
 
 
-def _others(claim: Claim, answers: Answers) -> tuple[Found, ...]:
+def _find(name: str, studies: Mapping[str | None, Studied]) -> Found:
+    return find(name, studies[looked_at(name).variant].answers)
+
+
+def _same_items(one: Look, other: Look, answers: Answers) -> bool:
+    """Whether two names are of one question about items, in two variants of a study."""
+    asked = next(answer for answer in answers.answers if answer.question == one.question)
+    same = one.whole and other.whole and one.question == other.question
+    return same and one.variant != other.variant and asked.unit is Unit.ITEM
+
+
+def _paired(one: Look, other: Look, studies: Mapping[str | None, Studied]) -> Estimate:
+    """The difference of the effects of the highest dose, each item being compared with itself."""
+    here, there = studies[one.variant].plan, studies[other.variant].plan
+    outcome = next(q.question.outcome for q in here.questions if q.question.id == one.question)
+    rows, first = (measured(plan, one.question, outcome) for plan in (here, there))
+    return list(paired(rows, first, outcome).values())[-1]
+
+
+def _others(claim: Claim, studies: Mapping[str | None, Studied]) -> tuple[Found, ...]:
     """What else the claim looks at; of a paper with one claim, all other answers too."""
-    sides = (claim.decides, *claim.against) if claim.against else ()
-    rest = [one.question for one in answers.answers if claim.alone]
+    sides = (*claim.decides, *claim.against) if claim.against else ()
+    rest = [
+        one.question if variant is None else f"{variant}:{one.question}"
+        for variant, study in studies.items()
+        for one in study.answers.answers
+        if claim.alone
+    ]
     names = dict.fromkeys((*claim.premise, *sides, *rest))
     if not claim.against:
-        names.pop(claim.decides, None)
-    return tuple(find(name, answers) for name in names)
+        for name in claim.decides:
+            names.pop(name, None)
+    return tuple(_find(name, studies) for name in names)

@@ -26,7 +26,7 @@ class Result:
     Attributes:
         id: of the claim.
         verdict: by `trainonce.papers.verdicts.decide`.
-        decided: the answer that decided it.
+        decided: the effect that decided it; of several, the one that is the least as it says.
         others: what else it looks at, its premises first; the study's other answers, where its
             paper's claim is one.
         seeds: of the study.
@@ -71,9 +71,11 @@ class Result:
 
 def study_hash(claim: Claim) -> str:
     """The hash of what decides a claim: its question, its rule, and its study."""
-    rule: list[Any] = [claim.decides, claim.holds, claim.premise, claim.document.value]
+    decides = claim.decides if len(claim.decides) > 1 else claim.decides[0]
+    rule: list[Any] = [decides, claim.holds, claim.premise, claim.document.value]
     if claim.contrasts:
         rule += [claim.against, claim.smallest]
+    rule += [[one, claim.study(one).value["recipe"]] for one in claim.studied if one is not None]
     text = json.dumps(rule)
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -96,7 +96,7 @@ def claim_view(claim: Claim, result: Result | None) -> RenderableType:
         Text(claim.title, style="bold"),
         Text(f"{claim.authors}, {claim.year}. {source}".strip(), style="dim"),
         Text(f"\nThe paper says: {claim.says}"),
-        Text(f"Re-tested: {claim.decides} must be {claim.holds}{_than(claim)}.\n"),
+        Text(f"Re-tested: {_each(claim.decides)} must be {claim.holds}{_than(claim)}.\n"),
     ]
     if result is None:
         parts.append(Text(f"Not re-tested; next: trainonce reproduce {claim.id}", style="yellow"))
@@ -133,8 +133,11 @@ def claim_view(claim: Claim, result: Result | None) -> RenderableType:
 
 def _than(claim: Claim) -> str:
     """What the deciding effect is compared with, where that is another effect."""
-    each = "each of " if len(claim.against) > 1 else ""
-    return f" than {each}{', '.join(claim.against)}" if claim.against else ""
+    return f" than {_each(claim.against)}" if claim.against else ""
+
+
+def _each(names: Sequence[str]) -> str:
+    return f"{'each of ' if len(names) > 1 else ''}{', '.join(names)}"
 
 
 def _verdict(result: Result) -> Text:

@@ -52,7 +52,9 @@ def _value_at(value: Any, place: Place, otherwise: Any) -> Any:
 def _known_keys(schema: Any, place: Place) -> list[str]:
     """The keys that the schema has at ``place``."""
     for part in place:
-        if isinstance(part, str):
+        if typing.get_origin(schema) is dict:
+            schema = typing.get_args(schema)[1]
+        elif isinstance(part, str):
             model = _model_in(schema)
             schema = model.model_fields[part].annotation if model else None
         else:

@@ -48,6 +48,31 @@ class Document:
             text=yaml.safe_dump(value, sort_keys=False, allow_unicode=True),
         )
 
+    def overlaid(self, name: str, keys: Document) -> Document:
+        """The same document with other values of some keys under ``name``, each with its line.
+
+        Args:
+            name: a key of the document.
+            keys: what replaces keys of the same name there, each as a whole, or stands beside them.
+        """
+        value = {**self.value, name: {**(self.value.get(name) or {}), **keys.value}}
+
+        def lines(old: dict[Place, int], new: dict[Place, int]) -> dict[Place, int]:
+            kept = {
+                place: line
+                for place, line in old.items()
+                if place[:1] != (name,) or place[1:2] == () or place[1] not in keys.value
+            }
+            return {**kept, **{(name, *place): line for place, line in new.items() if place}}
+
+        return Document(
+            file=self.file,
+            value=value,
+            lines=lines(self.lines, keys.lines),
+            key_lines=lines(self.key_lines, keys.key_lines),
+            text=yaml.safe_dump(value, sort_keys=False, allow_unicode=True),
+        )
+
     def problem(self, place: Place, found: object, right: str) -> Problem:
         """A problem with the value at ``place``, or with what is missing below it."""
         known = place
