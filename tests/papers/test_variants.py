@@ -53,7 +53,7 @@ directions:
 study:
   study: Thinner
   recipe:
-    data: {corpus: CORPUS, tokenizer: {vocabulary: 300}, sequence: 24, heldout: 30%}
+    data: {corpus: CORPUS, tokenizer: {vocabulary: 300}, sequence: 24, heldout: 10%}
     model: {width: 16, layers: 1, heads: 2}
     batch: 8
     length: 12 steps
