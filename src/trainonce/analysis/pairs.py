@@ -10,7 +10,8 @@ import polars as pl
 from trainonce.analysis.effects import Estimate, effect
 from trainonce.analysis.samples import sample_of
 from trainonce.methods.registry import Outcome
-from trainonce.plan.plan import Plan, Role
+from trainonce.plan.jobs import Role
+from trainonce.plan.plan import Plan
 from trainonce.run.cache import JobCache
 
 _SAME = ("seed", "kind", "unit", "dose")
