@@ -141,8 +141,14 @@ class Agreement:
         }
 
 
-def study(recipe: Settings, doses: Sequence[int], *, how: str | None) -> str:
-    """The study file: all questions in one trunk, or each in its own runs."""
+def study(
+    recipe: Settings,
+    doses: Sequence[int],
+    *,
+    how: str | None,
+    names: Sequence[str] = tuple(QUESTIONS),
+) -> str:
+    """The study file: these questions in one trunk, or each in its own runs."""
     questions = [
         {
             "id": name,
@@ -152,6 +158,7 @@ def study(recipe: Settings, doses: Sequence[int], *, how: str | None) -> str:
             **({"how": how} if how else {}),
         }
         for name, (method, outcome, settings) in QUESTIONS.items()
+        if name in names
     ]
     title = "Agreement: " + ("each question alone" if how else "shared")
     whole = {"study": title, "recipe": recipe, "questions": questions, "checks": {"plain": False}}

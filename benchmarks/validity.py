@@ -3,6 +3,7 @@
 python benchmarks/validity.py coverage [--quick] [--json]
 python benchmarks/validity.py agreement [--quick] [--json] [--workers N] [--plot FILE]
 python benchmarks/validity.py planted [--json] [--workers N]
+python benchmarks/validity.py beside [QUESTION] [--from 90%] [--length 10%] [--quick] [--json]
 
 coverage: studies of made-up measurements go through the analysis: how often 95 % intervals hold the
 effect, for every kind of outcome; how often a study without effects is rejected; how far the power
@@ -13,6 +14,9 @@ far the answers differ, and in how many cells the shared interval holds the own 
 
 planted: two questions use the same facts, at the size of the quick agreement: does the dependence
 test catch it?
+
+beside: one question of the agreement is asked beside each of the others in turn: which of them
+moves its answer, and does the dependence test of the trunk that all share see it?
 """
 
 from __future__ import annotations
@@ -207,11 +211,7 @@ def _agreement(*, quick: bool, as_json: bool, workers: int | None, plot: Path | 
 
     from trainonce.stream.home import home
 
-    def tell(event: Event) -> None:
-        if event.kind in ("done", "failed"):
-            print(f"{event.kind}: {event.job.reason}", file=sys.stderr)
-
-    found = agreement.agreement(home(), quick=quick, workers=workers, report=tell)
+    found = agreement.agreement(home(), quick=quick, workers=workers, report=_tell)
     if plot:
         plot.write_text(svg(found.cells), encoding="utf-8")
     print(json.dumps(found.to_json(), indent=1) if as_json else agreement.table(found))
@@ -226,9 +226,36 @@ def _planted(*, as_json: bool, workers: int | None) -> None:
     print(json.dumps(found.to_json(), indent=1) if as_json else planted.table(found))
 
 
+def _beside(
+    question: str, start: str, length: str, *, quick: bool, as_json: bool, workers: int | None
+) -> None:
+    import beside
+
+    from trainonce.plan.dependence import asked
+    from trainonce.stream.home import home
+
+    found = beside.beside(
+        question,
+        home(),
+        wanted=asked(start, length, None),
+        quick=quick,
+        workers=workers,
+        report=_tell,
+    )
+    print(json.dumps(found.to_json(), indent=1) if as_json else beside.table(found))
+
+
+def _tell(event: Event) -> None:
+    if event.kind in ("done", "failed"):
+        print(f"{event.kind}: {event.job.reason}", file=sys.stderr, flush=True)
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    options.add_argument("what", choices=["coverage", "agreement", "planted"])
+    options.add_argument("what", choices=["coverage", "agreement", "planted", "beside"])
+    options.add_argument("question", nargs="?", default="trigger", help="of beside")
+    options.add_argument("--from", dest="start", default="90%", help="of beside's test")
+    options.add_argument("--length", default="10%", help="of beside's test")
     options.add_argument(
         "--quick", action="store_true", help="200 studies in place of 2,000; tiny runs at one seed"
     )
@@ -239,6 +266,15 @@ def main() -> None:
     if chosen.what == "agreement":
         _agreement(
             quick=chosen.quick, as_json=chosen.json, workers=chosen.workers, plot=chosen.plot
+        )
+    elif chosen.what == "beside":
+        _beside(
+            chosen.question,
+            chosen.start,
+            chosen.length,
+            quick=chosen.quick,
+            as_json=chosen.json,
+            workers=chosen.workers,
         )
     elif chosen.what == "planted":
         _planted(as_json=chosen.json, workers=chosen.workers)

@@ -94,6 +94,7 @@ def sentences(found: Dependence) -> list[str]:
         f"The forks read these of the copies that the whole run inserts: {read}."
         + (absent if nothing else "")
         + " What is found is of this stretch.",
+        *_more_items(found),
         *(
             f"Interactions of three and more on the items of {one.measured} lie within "
             f"{number(one.level)} (effect: {number(one.answer)}), by {one.columns} contrast"
@@ -101,6 +102,14 @@ def sentences(found: Dependence) -> list[str]:
             for one in found.higher
         ),
     ]
+
+
+def _more_items(found: Dependence) -> list[str]:
+    """How many items of each experiment could tell what these could not."""
+    units = {one.id: one.units for one in found.experiments}
+    needed = {name: found.units_needed(name) for name in units}
+    told = [f"{name} {more} in place of {units[name]}" for name, more in needed.items() if more]
+    return [f"Items that could tell, at the spread seen: {'; '.join(told)}."] if told else []
 
 
 def interaction_sentence(one: Interaction) -> str:

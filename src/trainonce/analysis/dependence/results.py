@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from trainonce.analysis.dependence.contrasts import Change, Decision
+from trainonce.analysis.verdicts import FEWEST
 
 OTHERS = "all others"
 """What the joint row switches: every experiment but the one that is measured."""
@@ -145,6 +147,41 @@ class Dependence:
             if (one.present, one.measured) == (present, measured)
         )
 
+    def units_needed(self, measured: str) -> int | None:
+        """How many items of an experiment could show that all others leave it alone.
+
+        Intervals are taken to shrink with the root of the number of items, at the spread that was
+        observed.
+
+        Returns:
+            Items over the tested seeds; None where its column is decided, or where some change is
+            itself as large as the margin, so that more items would not make it share.
+        """
+        about = next(one for one in self.experiments if one.id == measured)
+        idle = {one.id for one in self.experiments if one.inside == 0}
+        open_cells = [
+            cell
+            for cell in (*self.cells, *self.joint)
+            if cell.measured == measured
+            and cell.decision is Decision.CANNOT_TELL
+            and cell.present not in idle
+        ]
+        readings = [own for cell in open_cells for own in (cell.change.level, cell.change.answer)]
+        if not readings or any(abs(own.value) >= about.margin for own in readings):
+            return None
+        wide = max(
+            max(
+                (own.high - own.value) / (about.margin - own.value),
+                (own.value - own.low) / (about.margin + own.value),
+            )
+            for own in readings
+        )
+        times = max(1.0, FEWEST / about.fewest, wide**2)
+        return math.ceil(times * about.units - 1e-6) if math.isfinite(times) else None
+
     def to_json(self) -> dict[str, Any]:
         """One JSON document."""
-        return asdict(self)
+        document = asdict(self)
+        for one, experiment in zip(document["experiments"], self.experiments, strict=True):
+            one["units_needed"] = self.units_needed(experiment.id)
+        return document
