@@ -20,12 +20,11 @@ from agreement import DOSES, FULL, QUESTIONS, QUICK, QUICK_DOSES, machine, study
 
 from trainonce.analysis.dependence.results import Dependence
 from trainonce.analysis.effects import Estimate, effect
+from trainonce.analysis.pairs import measured, paired
 from trainonce.analysis.samples import sample_of
 from trainonce.lab import Study
 from trainonce.methods.registry import Outcome
 from trainonce.plan.dependence import Asked
-from trainonce.plan.jobs import Role
-from trainonce.run.cache import JobCache
 from trainonce.run.scheduler import Event
 
 OWN, ALL = "nothing else", "all others"
@@ -99,7 +98,7 @@ def beside(
 
         alone = asked(name)
         everyone = asked(*QUESTIONS)
-        first = _rows(alone, name)
+        first = measured(alone.plan(), name, _outcome(alone, name))
         companies = [_company(OWN, alone, name, first)]
         companies += [
             _company(other, asked(name, other), name, first) for other in QUESTIONS if other != name
@@ -115,35 +114,21 @@ def beside(
 
 
 def _company(others: str, study: Study, name: str, first: pl.DataFrame) -> Company:
-    rows, outcome = _rows(study, name), _outcome(study, name)
+    outcome, plan = _outcome(study, name), study.plan()
+    rows = measured(plan, name, outcome)
     own = sample_of(rows, outcome)
     top = int(own.doses.max())
-    change = None
-    if others != OWN:
-        joined = rows.join(first.select("seed", "unit", own="value"), on=["seed", "unit"])
-        if joined.height != first.height:
-            raise ValueError(f"the items of {name!r} are not the same beside {others}")
-        unbounded = Outcome(name=outcome.name, says="", direction=0, smallest=1.0, spread=1.0)
-        moved = sample_of(joined.with_columns(value=pl.col("value") - pl.col("own")), unbounded)
-        change = effect(moved.of(top), moved.of(0))
     return Company(
         others=others,
         effect=effect(own.of(top), own.of(0)),
-        change=change,
-        changed=study.plan().changed_share,
+        change=None if others == OWN else paired(rows, first, outcome)[top],
+        changed=plan.changed_share,
     )
 
 
 def _outcome(study: Study, name: str) -> Outcome:
     assert study.definition is not None
     return next(one.outcome for one in study.definition.questions if one.id == name)
-
-
-def _rows(study: Study, name: str) -> pl.DataFrame:
-    cache, outcome = JobCache(study.home), _outcome(study, name).name
-    jobs = [job for job in study.plan().jobs if job.role is Role.ANSWER]
-    rows = pl.concat([cache.rows(job.key) for job in jobs if job.questions == (name,)])
-    return rows.filter(pl.col("outcome") == outcome)
 
 
 def table(found: Beside) -> str:
