@@ -26,7 +26,7 @@ from trainonce.analysis.effects import Estimate, difference, effect
 from trainonce.analysis.samples import sample_of
 from trainonce.lab import Study
 from trainonce.methods.registry import Outcome
-from trainonce.plan.plan import Role
+from trainonce.plan.jobs import Role
 from trainonce.run.cache import JobCache
 from trainonce.run.scheduler import Event
 from trainonce.stream.home import home

@@ -32,7 +32,7 @@ from trainonce.analysis.effects import Estimate, effect, mean
 from trainonce.analysis.samples import sample_of
 from trainonce.lab import Study
 from trainonce.methods.registry import Outcome, probe_of
-from trainonce.plan.plan import Role
+from trainonce.plan.jobs import Role
 from trainonce.run.cache import JobCache
 from trainonce.run.scheduler import Event
 from trainonce.stream.corpora import json_lines

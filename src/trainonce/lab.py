@@ -12,7 +12,8 @@ from trainonce.analysis.dependence.deciding import dependence
 from trainonce.analysis.dependence.results import Dependence
 from trainonce.analysis.pilots import observed_spreads
 from trainonce.plan.dependence import Asked, DependenceError, DependencePlan, asked, plan_dependence
-from trainonce.plan.plan import Plan, Role
+from trainonce.plan.jobs import Role
+from trainonce.plan.plan import Plan
 from trainonce.plan.planner import plan
 from trainonce.plan.saved import is_saved_plan, read
 from trainonce.plan.sensitivity import Sensitivity, sensitivities

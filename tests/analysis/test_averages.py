@@ -14,7 +14,7 @@ from scipy import stats
 from trainonce.analysis.averages import Checked, average_checks, errors, ranks
 from trainonce.analysis.effects import Floats
 from trainonce.analysis.refutations import failed
-from trainonce.plan.plan import PlannedArm, PlannedQuestion
+from trainonce.plan.planned import PlannedArm, PlannedQuestion
 from trainonce.study.load import placebo
 from trainonce.study.schema import Strategy
 

@@ -17,9 +17,9 @@ from trainonce.methods.registry import methods
 from trainonce.methods.study.scaling import law as fitted
 from trainonce.methods.study.scaling.bootstrap import draws
 from trainonce.methods.study.scaling.laws import CHINCHILLA, PARAMETERS
-from trainonce.plan.plan import PlannedLadder, PlannedPoint
+from trainonce.plan.planned import PlannedLadder, PlannedPoint
 from trainonce.sites import Site
-from trainonce.tasks.specs import HELDOUT_PROBE
+from trainonce.tasks.specs.measurements import HELDOUT_PROBE
 
 OUTCOME = methods(Site.PROBE)[HELDOUT_PROBE].outcomes[0]
 SIZES = (4e6, 1e6, 2e6, 8e6, 16e6)  # the base run first, which is not the smallest

@@ -11,12 +11,13 @@ import pytest
 
 from tests.plan.studies import HEAD, MEMORY
 from trainonce.analysis.pilots import item_spread, observed_spreads
-from trainonce.plan.plan import Plan, Role
+from trainonce.plan.jobs import Role
+from trainonce.plan.plan import Plan
 from trainonce.plan.planner import plan
 from trainonce.run.cache import COLUMNS, JobCache
 from trainonce.sites import Measurement
 from trainonce.study.load import load
-from trainonce.tasks.specs import MeasureSpec
+from trainonce.tasks.specs.measurements import MeasureSpec
 
 RATE = "  - {id: rate, treatment: {change: {optimizer.lr: [1e-3]}}}\n"
 

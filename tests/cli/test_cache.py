@@ -21,7 +21,7 @@ from trainonce.run.ledger import open_ledger
 from trainonce.run.store import VARIABLE as STORE
 from trainonce.run.store import fetched
 from trainonce.stream.home import VARIABLE as HOME
-from trainonce.tasks.specs import TrainSpec
+from trainonce.tasks.specs.runs import TrainSpec
 from trainonce.train.loop import Trained
 from trainonce.train.settings import TrainSettings
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from trainonce.cli.app import app
 from trainonce.papers import claims as ledger
 from trainonce.papers import reproduce as reproducing
 from trainonce.papers import results
+from trainonce.report.ledger import over_budget
 
 
 @pytest.fixture
@@ -48,6 +50,26 @@ def test_a_claim_is_listed_planned_re_tested_and_shown(one_claim: Path) -> None:
     assert {"id", "title", "arxiv", "method", "site", "claim", "effect", "low", "high"} <= set(row)
     assert row["low"] > 0
     assert "Holds" in called("papers", "more-steps")[1]
+
+
+def test_a_study_over_its_budget_is_told_in_the_end(
+    one_claim: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Budgets are of two cores, and what jobs took is told as if one after another."""
+    code, _, err = called("reproduce", "more-steps", "--workers", "1")
+    assert code == 0
+    assert "longer" not in err
+    (claim,) = ledger.claims().values()
+    (result,) = reproducing.reproduce([claim], one_claim.parent / "home", workers=1)
+    assert over_budget(claim, replace(result, budget=result.seconds / 2)) is None
+    over = replace(result, seconds=12.0, budget=5.9, clock="wall")
+    told = "more-steps took longer than its budget of 6 s on two cores: 12 s by the clock"
+    assert over_budget(claim, over) == told
+    monkeypatch.setattr(ledger, "claims", lambda: {claim.id: replace(claim, budget=1e-3)})
+    code, out, err = called("reproduce", "more-steps", "--workers", "1", "--json")
+    assert code == 0
+    assert json.loads(out)
+    assert "more-steps took longer than its budget of 0 s on two cores" in err
 
 
 def test_a_claim_whose_package_is_missing_is_left_out_and_told(

@@ -16,10 +16,11 @@ from trainonce.cli.app import app
 from trainonce.cli.headway import Headway
 from trainonce.cli.progress import study_progress
 from trainonce.models.decoder import DecoderSettings
-from trainonce.plan.plan import Job, Plan, Role
+from trainonce.plan.jobs import Job, Role
+from trainonce.plan.plan import Plan
 from trainonce.run.scheduler import Event
 from trainonce.study.schema import Strategy
-from trainonce.tasks.specs import TrainSpec
+from trainonce.tasks.specs.runs import TrainSpec
 from trainonce.train.settings import TrainSettings
 
 

@@ -27,7 +27,8 @@ from trainonce.methods.registry import methods
 from trainonce.models.decoder import Decoder
 from trainonce.run import cache, execute, worker
 from trainonce.tasks import language
-from trainonce.tasks.specs import Spec, TrainSpec
+from trainonce.tasks.specs.kinds import Spec
+from trainonce.tasks.specs.runs import TrainSpec
 from trainonce.train import checkpoints
 from trainonce.train.settings import CheckpointSettings
 

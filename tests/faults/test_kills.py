@@ -15,7 +15,9 @@ from tests.faults import harness
 from trainonce.models.decoder import DecoderSettings
 from trainonce.run.cache import JobCache
 from trainonce.stream.corpus import Corpus, DataSettings, prepare
-from trainonce.tasks.specs import MeasureSpec, Spec, TrainSpec, Treated
+from trainonce.tasks.specs.kinds import Spec
+from trainonce.tasks.specs.measurements import MeasureSpec
+from trainonce.tasks.specs.runs import TrainSpec, Treated
 from trainonce.train.checkpoints import Checkpoints
 from trainonce.train.settings import OnNan, TrainSettings
 

@@ -18,14 +18,16 @@ from pydantic import TypeAdapter
 
 from tests.faults import harness
 from trainonce.models.decoder import DecoderSettings
-from trainonce.plan.plan import Job, Role
+from trainonce.plan.jobs import Job, Role
 from trainonce.run.cache import JobCache
 from trainonce.run.executor import Work
 from trainonce.run.pool import Pool
 from trainonce.stream.corpus import Corpus
 from trainonce.stream.home import VARIABLE
 from trainonce.study.schema import Strategy
-from trainonce.tasks.specs import MeasureSpec, Spec, TrainSpec, Treated
+from trainonce.tasks.specs.kinds import Spec
+from trainonce.tasks.specs.measurements import MeasureSpec
+from trainonce.tasks.specs.runs import TrainSpec, Treated
 from trainonce.train.checkpoints import Checkpoints
 from trainonce.train.settings import CheckpointSettings, TrainSettings
 

@@ -11,13 +11,15 @@ import pytest
 from tests.stream.documents import write_folders
 from trainonce.plan.choose import offers
 from trainonce.plan.cost import predict
+from trainonce.plan.jobs import Job, Reason, Role
 from trainonce.plan.offers import Offer, Refusal, Refused
-from trainonce.plan.plan import Job, Plan, Reason, Role
+from trainonce.plan.plan import Plan
 from trainonce.plan.planner import plan
 from trainonce.study.load import load
 from trainonce.study.problems import StudyError
 from trainonce.study.schema import Strategy
-from trainonce.tasks.specs import AverageSpec, MeasureSpec, TrainSpec
+from trainonce.tasks.specs.measurements import MeasureSpec
+from trainonce.tasks.specs.runs import AverageSpec, TrainSpec
 
 HEAD = """\
 study: Tiny mixtures

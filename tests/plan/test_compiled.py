@@ -7,7 +7,7 @@ import torch
 
 from trainonce.models.decoder import DecoderSettings
 from trainonce.plan.compiled import compile_long
-from trainonce.tasks.specs import Fork, TrainSpec, stacked
+from trainonce.tasks.specs.runs import Fork, TrainSpec, stacked
 from trainonce.train import calibrate, compiling
 from trainonce.train.calibrate import Timing
 from trainonce.train.compiling import Compiling

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.plan.test_strategies import how, planned, refused
-from trainonce.plan.plan import Reason, Role
+from trainonce.plan.jobs import Reason, Role
 from trainonce.study.schema import Strategy
 
 OWN = "  - {id: NAME, treatment: {method: memorization, doses: [0, 2], canaries: 0, file: FILE}}\n"

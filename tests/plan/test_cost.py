@@ -11,18 +11,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from tests.plan.studies import HEAD
 from trainonce.models.build import shape
 from trainonce.models.decoder import DecoderSettings
-from trainonce.plan.cost import (
-    makespan,
-    operations_a_second,
-    predict,
-    step_operations,
-)
-from trainonce.plan.plan import Job, Plan, Role
+from trainonce.plan.cost import makespan, operations_a_second, predict, step_operations
+from trainonce.plan.jobs import Job, Role
+from trainonce.plan.plan import Plan
 from trainonce.plan.planner import plan
 from trainonce.report.sentences import machine_sentence
 from trainonce.study.load import load
 from trainonce.study.schema import Strategy
-from trainonce.tasks.specs import TrainSpec, stacked
+from trainonce.tasks.specs.runs import TrainSpec, stacked
 from trainonce.train.calibrate import Timing, remember
 from trainonce.train.rehearsal import REFERENCES, Shape
 from trainonce.train.settings import TrainSettings

@@ -12,12 +12,13 @@ from tests.plan import studies
 from trainonce.plan import dependence
 from trainonce.plan.cost import predict
 from trainonce.plan.dependence import DependenceError, DependencePlan, asked, plan_dependence
-from trainonce.plan.plan import Plan, Role
+from trainonce.plan.jobs import Role
+from trainonce.plan.plan import Plan
 from trainonce.plan.planner import plan
 from trainonce.stream.corpus import Corpus
 from trainonce.study.load import load
 from trainonce.tasks.language import treated_stream
-from trainonce.tasks.specs import StateSpec, TrainSpec
+from trainonce.tasks.specs.runs import StateSpec, TrainSpec
 
 HEAD = studies.HEAD.replace("allow_changed: 20%", "allow_changed: 40%")
 ONE = (

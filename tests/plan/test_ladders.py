@@ -11,11 +11,13 @@ from tests.plan.studies import HEAD, MEMORY
 from tests.plan.test_strategies import NO_PLAIN, cost, how, of, planned, refused
 from trainonce.models.decoder import DecoderSettings
 from trainonce.plan.choose import choose, offers
+from trainonce.plan.jobs import Reason, Role
 from trainonce.plan.offers import Refusal, Refused
-from trainonce.plan.plan import Plan, Reason, Role
+from trainonce.plan.plan import Plan
 from trainonce.study.load import load
 from trainonce.study.schema import Strategy
-from trainonce.tasks.specs import MeasureSpec, TrainSpec
+from trainonce.tasks.specs.measurements import MeasureSpec
+from trainonce.tasks.specs.runs import TrainSpec
 
 LADDER = "ladder: [25%, 38%, 62.5%]"
 SMALLER = "ladder: [30%, 65%, {width: 8, layers: 2, heads: 2}]"

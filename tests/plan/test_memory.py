@@ -10,7 +10,7 @@ from trainonce.models.build import parameters, shape
 from trainonce.models.decoder import DecoderSettings
 from trainonce.models.layers import layers
 from trainonce.plan.memory import activation_memory, run_memory, state_memory
-from trainonce.tasks.specs import TrainSpec
+from trainonce.tasks.specs.runs import TrainSpec
 from trainonce.train.settings import Parallel, ProcessSettings, TrainSettings
 
 SHAPE = DecoderSettings(width=32, layers=4, heads=2)

@@ -8,12 +8,13 @@ import pytest
 from scipy import stats
 
 from tests.plan.studies import HEAD, MEMORY
-from trainonce.plan.plan import Plan, Role
+from trainonce.plan.jobs import Role
+from trainonce.plan.plan import Plan
 from trainonce.plan.planner import plan
 from trainonce.plan.power import detectable_effect
 from trainonce.study.load import load
 from trainonce.study.problems import Problem, StudyError
-from trainonce.tasks.specs import TrainSpec
+from trainonce.tasks.specs.runs import TrainSpec
 from trainonce.train.settings import CheckpointSettings, Parallel, ProcessSettings
 
 TESTS = (

@@ -8,7 +8,7 @@ import torch
 
 from trainonce.models.decoder import DecoderSettings
 from trainonce.plan.stacks import arrange
-from trainonce.tasks.specs import Fork, TrainSpec, Treated
+from trainonce.tasks.specs.runs import Fork, TrainSpec, Treated
 from trainonce.train.calibrate import Timing, remember
 from trainonce.train.schedules import Cosine
 from trainonce.train.settings import AdamWSettings, OnNan, TrainSettings

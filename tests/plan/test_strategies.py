@@ -12,13 +12,14 @@ import torch
 
 from tests.plan.studies import HEAD, MEMORY
 from trainonce.models.decoder import DecoderSettings
-from trainonce.plan.plan import Job, Plan, Reason, Role
+from trainonce.plan.jobs import Job, Reason, Role
+from trainonce.plan.plan import Plan
 from trainonce.plan.planner import plan
 from trainonce.plan.power import detectable_difference, pairs_needed
 from trainonce.study.load import load
 from trainonce.study.problems import StudyError
 from trainonce.study.schema import AA, Strategy
-from trainonce.tasks.specs import StateSpec, TrainSpec
+from trainonce.tasks.specs.runs import StateSpec, TrainSpec
 from trainonce.train.calibrate import Timing, remember
 
 RATES = "  - {id: rates, treatment: {change: {optimizer.lr: [1e-3, 2e-3, 4e-3, 8e-3]}}}\n"

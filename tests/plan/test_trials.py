@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from trainonce.plan.plan import Plan, Reason
+from trainonce.plan.jobs import Reason
+from trainonce.plan.plan import Plan
 from trainonce.plan.trials import plan_trials
 from trainonce.study.trials import load_trials
 from trainonce.study.yaml_lines import parse

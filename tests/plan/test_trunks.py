@@ -8,10 +8,10 @@ import pytest
 
 from tests.plan.studies import MEMORY
 from tests.plan.test_planner import TESTS, keys, planned
-from trainonce.plan.plan import Role
+from trainonce.plan.jobs import Role
 from trainonce.study.problems import StudyError
 from trainonce.study.schema import Strategy
-from trainonce.tasks.specs import TrainSpec
+from trainonce.tasks.specs.runs import TrainSpec
 
 THIRD = MEMORY.replace("id: memory", "id: third, lane: 2")
 MORE = MEMORY.replace("id: memory", "id: more, lane: 1")

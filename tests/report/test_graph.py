@@ -9,14 +9,18 @@ import pytest
 from rich.console import Console
 
 from trainonce.models.decoder import DecoderSettings
-from trainonce.plan.plan import Job, Plan, PlannedQuestion, Role
+from trainonce.plan.jobs import Job, Role
+from trainonce.plan.plan import Plan
+from trainonce.plan.planned import PlannedQuestion
 from trainonce.report.branches import branches
 from trainonce.report.graph import graph_tree
 from trainonce.report.picture import plan_svg
 from trainonce.report.sentences import short
 from trainonce.study.load import placebo
 from trainonce.study.schema import Strategy
-from trainonce.tasks.specs import Fork, MeasureSpec, Spec, TrainSpec
+from trainonce.tasks.specs.kinds import Spec
+from trainonce.tasks.specs.measurements import MeasureSpec
+from trainonce.tasks.specs.runs import Fork, TrainSpec
 from trainonce.train.schedules import Cosine
 from trainonce.train.settings import TrainSettings
 

@@ -28,7 +28,9 @@ from trainonce.analysis.answers import (
 from trainonce.analysis.effects import Estimate
 from trainonce.analysis.seen import RunSeen
 from trainonce.analysis.verdicts import Verdict
-from trainonce.plan.plan import Job, Plan, PlannedQuestion, Role
+from trainonce.plan.jobs import Job, Role
+from trainonce.plan.plan import Plan
+from trainonce.plan.planned import PlannedQuestion
 from trainonce.report.figures import curves_in_words, training_curves
 from trainonce.report.html import deciding, listed, render, typeset
 from trainonce.report.sentences import time_sentence
@@ -38,7 +40,8 @@ from trainonce.sites import Unit
 from trainonce.study.load import placebo
 from trainonce.study.schema import AA, Strategy
 from trainonce.tasks.ledger import DoseSeen, QuestionSeen
-from trainonce.tasks.specs import MeasureSpec, TrainSpec
+from trainonce.tasks.specs.measurements import MeasureSpec
+from trainonce.tasks.specs.runs import TrainSpec
 from trainonce.train.settings import TrainSettings
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"

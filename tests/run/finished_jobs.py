@@ -14,7 +14,8 @@ from pydantic import TypeAdapter
 from trainonce.models.decoder import DecoderSettings
 from trainonce.run.cache import JobCache
 from trainonce.sites import Measurement
-from trainonce.tasks.specs import Fork, MeasureSpec, StateSpec, TrainSpec
+from trainonce.tasks.specs.measurements import MeasureSpec
+from trainonce.tasks.specs.runs import Fork, StateSpec, TrainSpec
 from trainonce.train.checkpoints import Checkpoints, State
 from trainonce.train.loop import Trained
 from trainonce.train.settings import TrainSettings

@@ -18,7 +18,7 @@ import trainonce
 from tests.stream.documents import write_folders
 from trainonce.analysis.answers import Answer
 from trainonce.analysis.by_part import curves_by_part
-from trainonce.plan.plan import Job, Role
+from trainonce.plan.jobs import Job, Role
 from trainonce.report.html import render
 from trainonce.report.tables import tables
 from trainonce.run.cache import JobCache
@@ -31,7 +31,9 @@ from trainonce.run.verify import verify
 from trainonce.stream.corpus import Corpus
 from trainonce.stream.parts import Parts
 from trainonce.tasks.language import shell
-from trainonce.tasks.specs import AverageSpec, MeasureSpec, Spec
+from trainonce.tasks.specs.kinds import Spec
+from trainonce.tasks.specs.measurements import MeasureSpec
+from trainonce.tasks.specs.runs import AverageSpec
 from trainonce.train.state import load_weights
 
 STUDY = """\

@@ -10,14 +10,14 @@ import pytest
 
 import trainonce
 from trainonce.analysis.answers import Answer
-from trainonce.plan.plan import Role
+from trainonce.plan.jobs import Role
 from trainonce.plan.planner import plan
 from trainonce.report.figures import dose_response
 from trainonce.run.cache import JobCache
 from trainonce.run.inspection import inspect
 from trainonce.stream.corpus import Corpus
 from trainonce.study.load import load
-from trainonce.tasks.specs import TrainSpec
+from trainonce.tasks.specs.runs import TrainSpec
 
 STUDY = """\
 study: Tiny pace

@@ -17,7 +17,8 @@ import pytest
 
 import trainonce
 from tests.run.early_studies import study, sweep
-from trainonce.plan.plan import Job, Plan, Reason, Role
+from trainonce.plan.jobs import Job, Reason, Role
+from trainonce.plan.plan import Plan
 from trainonce.report.branches import branches
 from trainonce.report.graph import graph_tree
 from trainonce.report.html import render
@@ -32,7 +33,8 @@ from trainonce.run.ledger import known_ledger
 from trainonce.run.scheduler import Event, JobFailedError
 from trainonce.run.status import StudyStatus, study_statuses
 from trainonce.stream.home import VARIABLE
-from trainonce.tasks.specs import MeasureSpec, TrainSpec
+from trainonce.tasks.specs.measurements import MeasureSpec
+from trainonce.tasks.specs.runs import TrainSpec
 
 ARMS = "treatment: {change: {optimizer.lr: [2.5e-2, 1.0]}}}"
 RATES = f"{{id: rates, expect: decrease, stop: {{early: 20%}}, {ARMS}"

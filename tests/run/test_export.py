@@ -12,7 +12,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from typer.testing import CliRunner
 
 from trainonce.cli.app import app
-from trainonce.plan.plan import Job, Plan, Role
+from trainonce.plan.jobs import Job, Role
+from trainonce.plan.plan import Plan
 from trainonce.plan.planner import plan
 from trainonce.run.cache import JobCache
 from trainonce.run.execute import execute
@@ -22,7 +23,8 @@ from trainonce.stream.home import VARIABLE
 from trainonce.study.load import load
 from trainonce.study.problems import StudyError
 from trainonce.tasks.language import shell
-from trainonce.tasks.specs import MeasureSpec, TrainSpec
+from trainonce.tasks.specs.measurements import MeasureSpec
+from trainonce.tasks.specs.runs import TrainSpec
 from trainonce.train.state import load_weights
 
 STUDY = """\

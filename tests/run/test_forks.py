@@ -18,7 +18,9 @@ from trainonce.run.inspection import inspect
 from trainonce.stream.corpus import Corpus, DataSettings, prepare
 from trainonce.tasks.keys import content_hash
 from trainonce.tasks.language import treated_stream
-from trainonce.tasks.specs import Fork, MeasureSpec, Spec, StateSpec, TrainSpec, Treated
+from trainonce.tasks.specs.kinds import Spec
+from trainonce.tasks.specs.measurements import MeasureSpec
+from trainonce.tasks.specs.runs import Fork, StateSpec, TrainSpec, Treated
 from trainonce.train.checkpoints import CheckpointError
 from trainonce.train.loop import StoppedError
 from trainonce.train.schedules import Cosine, WarmupStableDecay

@@ -18,7 +18,8 @@ from trainonce.run.inspection import TargetError, inspect
 from trainonce.stream.corpus import Corpus, DataSettings, prepare
 from trainonce.stream.home import VARIABLE
 from trainonce.tasks.ledger import copies, token_ledger
-from trainonce.tasks.specs import MeasureSpec, TrainSpec, Treated
+from trainonce.tasks.specs.measurements import MeasureSpec
+from trainonce.tasks.specs.runs import TrainSpec, Treated
 from trainonce.train.checkpoints import Checkpoints
 from trainonce.train.loop import StoppedError
 from trainonce.train.settings import CheckpointSettings, TrainSettings

@@ -18,7 +18,7 @@ import trainonce
 from trainonce.analysis.answers import Answer, Answers
 from trainonce.methods.study.scaling import law as fitted
 from trainonce.methods.study.scaling.bootstrap import draws
-from trainonce.plan.plan import Role
+from trainonce.plan.jobs import Role
 from trainonce.report.html import render
 from trainonce.report.terminal import answers_view
 from trainonce.run.cache import JobCache
@@ -26,7 +26,8 @@ from trainonce.run.inspection import inspect
 from trainonce.run.verify import verify
 from trainonce.stream.corpus import Corpus
 from trainonce.tasks.language import shell
-from trainonce.tasks.specs import MeasureSpec, StateSpec, TrainSpec
+from trainonce.tasks.specs.measurements import MeasureSpec
+from trainonce.tasks.specs.runs import StateSpec, TrainSpec
 from trainonce.train.state import load_weights
 
 STUDY = """\

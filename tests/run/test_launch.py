@@ -20,7 +20,8 @@ from trainonce.run.cache import JobCache
 from trainonce.run.execute import execute
 from trainonce.run.launch import ProcessesError
 from trainonce.stream.corpus import Corpus
-from trainonce.tasks.specs import MeasureSpec, TrainSpec
+from trainonce.tasks.specs.measurements import MeasureSpec
+from trainonce.tasks.specs.runs import TrainSpec
 from trainonce.train.checkpoints import Checkpoints, SaveError
 from trainonce.train.clock import Progress
 from trainonce.train.guard import DivergedError

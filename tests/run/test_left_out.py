@@ -11,7 +11,7 @@ from torch import Tensor
 
 from trainonce.analysis.seen import seen_by_trunks
 from trainonce.lab import Study
-from trainonce.plan.plan import Role
+from trainonce.plan.jobs import Role
 from trainonce.report.html import render
 from trainonce.report.sentences import left_out_sentence
 from trainonce.report.terminal import answers_view
@@ -21,7 +21,7 @@ from trainonce.run.inspection import inspect
 from trainonce.stream.corpus import Corpus
 from trainonce.tasks import language
 from trainonce.tasks.ledger import token_ledger
-from trainonce.tasks.specs import TrainSpec
+from trainonce.tasks.specs.runs import TrainSpec
 from trainonce.train.losses import token_losses
 
 STUDY = """\

@@ -11,14 +11,15 @@ from rich.console import Console
 
 import trainonce
 from trainonce.analysis.answers import Answer
-from trainonce.plan.plan import Job, Reason, Role
+from trainonce.plan.jobs import Job, Reason, Role
 from trainonce.plan.planner import plan
 from trainonce.report.html import render
 from trainonce.report.terminal import answers_view
 from trainonce.run.cache import JobCache
 from trainonce.study.load import load
 from trainonce.study.problems import StudyError
-from trainonce.tasks.specs import MeasureSpec, TrainSpec
+from trainonce.tasks.specs.measurements import MeasureSpec
+from trainonce.tasks.specs.runs import TrainSpec
 
 HEAD = """\
 study: Tiny forgetting

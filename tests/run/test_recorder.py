@@ -17,7 +17,8 @@ from sqlalchemy import create_engine, delete, select, text, update
 
 from tests.run import databases
 from trainonce.models.decoder import DecoderSettings
-from trainonce.plan.plan import Job, Plan, Role
+from trainonce.plan.jobs import Job, Role
+from trainonce.plan.plan import Plan
 from trainonce.run import ledger as ledger_module
 from trainonce.run import recorder as recorder_module
 from trainonce.run.entries import Uses, uses
@@ -27,7 +28,8 @@ from trainonce.run.scheduler import Event, JobFailedError
 from trainonce.run.status import StudyStatus, study_statuses
 from trainonce.run.tables import VERSION, AttemptRow, ExecutionRow, LedgerVersion
 from trainonce.study.schema import Strategy
-from trainonce.tasks.specs import HELDOUT_PROBE, MeasureSpec, TrainSpec
+from trainonce.tasks.specs.measurements import HELDOUT_PROBE, MeasureSpec
+from trainonce.tasks.specs.runs import TrainSpec
 from trainonce.train.settings import TrainSettings
 
 RUN = TrainSpec(

@@ -17,12 +17,12 @@ import torch
 
 import trainonce
 from trainonce.analysis.answers import Answer
-from trainonce.plan.plan import Role
+from trainonce.plan.jobs import Role
 from trainonce.report.html import render
 from trainonce.run.cache import JobCache
 from trainonce.run.execute import CHECKPOINT_SECONDS
 from trainonce.stream.home import VARIABLE
-from trainonce.tasks.specs import TrainSpec
+from trainonce.tasks.specs.runs import TrainSpec
 
 STUDY = """\
 study: Tiny runs

@@ -19,7 +19,8 @@ import torch
 
 import trainonce
 from tests.here import jobs_here
-from trainonce.plan.plan import Plan, Role
+from trainonce.plan.jobs import Role
+from trainonce.plan.plan import Plan
 from trainonce.run.cache import COLUMNS, JobCache
 from trainonce.run.execute import CHECKPOINT_SECONDS
 from trainonce.run.scheduler import Event, JobFailedError, carry_out

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from trainonce.models.decoder import DecoderSettings
-from trainonce.plan.plan import Job, Role
+from trainonce.plan.jobs import Job, Role
 from trainonce.run.cache import JobCache
 from trainonce.run.execute import execute, execute_stacked
 from trainonce.run.executor import Work
@@ -20,7 +20,7 @@ from trainonce.run.tracking import Tracking
 from trainonce.stream.corpus import Corpus, DataSettings, prepare
 from trainonce.study.schema import Strategy
 from trainonce.study.trackers import Tracker
-from trainonce.tasks.specs import TrainSpec, Treated, stacked
+from trainonce.tasks.specs.runs import TrainSpec, Treated, stacked
 from trainonce.train.guard import DivergedError
 from trainonce.train.loop import StoppedError
 from trainonce.train.settings import AdamWSettings, CheckpointSettings, TrainSettings

@@ -17,7 +17,8 @@ from trainonce.run.execute import execute, execute_stacked
 from trainonce.run.store import VARIABLE, Store, StoreWarning, fetched, pushed
 from trainonce.run.verify import verify
 from trainonce.stream.corpus import Corpus
-from trainonce.tasks.specs import Spec, TrainSpec, stacked
+from trainonce.tasks.specs.kinds import Spec
+from trainonce.tasks.specs.runs import TrainSpec, stacked
 from trainonce.train.settings import TrainSettings
 
 pytest.importorskip("fsspec")

@@ -19,7 +19,7 @@ from trainonce.run.execute import execute
 from trainonce.run.tracking import TrackerError, Tracking, refuse_missing, tracked
 from trainonce.stream.corpus import Corpus
 from trainonce.study.trackers import Tracker
-from trainonce.tasks.specs import TrainSpec
+from trainonce.tasks.specs.runs import TrainSpec
 from trainonce.train.clock import Progress
 from trainonce.train.journal import StepFacts
 from trainonce.train.loop import StoppedError

@@ -13,7 +13,7 @@ from trainonce.study.load import load
 from trainonce.study.problems import StudyError
 from trainonce.study.questions import ItemQuestion, RunQuestion, StopEarly
 from trainonce.study.schema import Strategy
-from trainonce.tasks.specs import Placed
+from trainonce.tasks.specs.runs import Placed
 from trainonce.train.schedules import Cosine, WarmupStableDecay
 
 HEAD = """\

@@ -19,18 +19,9 @@ from trainonce.stream.mixture import Mixture
 from trainonce.stream.parts import divide
 from trainonce.tasks.keys import spec_hash
 from trainonce.tasks.language import run_stacked, run_training
-from trainonce.tasks.specs import (
-    AverageSpec,
-    Fork,
-    MeasureSpec,
-    PartOf,
-    Spec,
-    StateSpec,
-    Steered,
-    TrainSpec,
-    Treated,
-    stacked,
-)
+from trainonce.tasks.specs.kinds import Spec
+from trainonce.tasks.specs.measurements import MeasureSpec, PartOf, Steered
+from trainonce.tasks.specs.runs import AverageSpec, Fork, StateSpec, TrainSpec, Treated, stacked
 from trainonce.train.loop import Trained
 from trainonce.train.precision import Precision
 from trainonce.train.schedules import Cosine, WarmupStableDecay

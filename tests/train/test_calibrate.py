@@ -16,10 +16,10 @@ from trainonce.train.calibrate import (
     Way,
     calibrate,
     choose,
-    machine,
     remember,
     remembered,
 )
+from trainonce.train.measured import machine
 from trainonce.train.rehearsal import (
     REFERENCES,
     Reference,

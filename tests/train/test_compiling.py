@@ -11,10 +11,10 @@ from trainonce.models.build import build
 from trainonce.models.decoder import DecoderSettings
 from trainonce.stream.corpus import Corpus
 from trainonce.stream.stream import TokenStream
-from trainonce.train.calibrate import CalibrationError
 from trainonce.train.checkpoints import Checkpoints
 from trainonce.train.compiling import Compiling, measure, remember, remembered
 from trainonce.train.loop import StoppedError, train
+from trainonce.train.measured import CalibrationError
 from trainonce.train.rehearsal import REFERENCES
 from trainonce.train.settings import TrainSettings
 

@@ -7,33 +7,29 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from trainonce.analysis import ended
-from trainonce.analysis.answers import (
-    Answer,
-    Answers,
-    Check,
-    Curve,
-    DoseAnswer,
-    Group,
-    JobTime,
-    LeftOut,
-    OutcomeAnswer,
-    StepAnswer,
-)
+from trainonce.analysis.answers import Answer, Answers, Check, OutcomeAnswer
 from trainonce.analysis.averages import average_checks
 from trainonce.analysis.beside import changes, detections
-from trainonce.analysis.by_part import NAMES, curves_by_part
+from trainonce.analysis.by_part import curves_by_part
 from trainonce.analysis.dependence.results import Dependence
-from trainonce.analysis.effects import Estimate, Floats, Sample, effect, holm, mean, trend
+from trainonce.analysis.effects import Estimate, Floats, holm
 from trainonce.analysis.emulated import true_tuning
+from trainonce.analysis.items import groups, measured, outcome_of
 from trainonce.analysis.ladders import held_out, predicted
 from trainonce.analysis.pilots import item_spread
 from trainonce.analysis.runs import Arm, compared, spread
-from trainonce.analysis.samples import sample_of
 from trainonce.analysis.stands import after_tests
+from trainonce.analysis.training import (
+    curves,
+    hardware,
+    heldout_blocks,
+    heldout_change,
+    left_out,
+    times,
+)
 from trainonce.analysis.verdicts import (
     FEWEST,
     FEWEST_RUNS,
@@ -43,17 +39,17 @@ from trainonce.analysis.verdicts import (
     verdict_of_stopped,
 )
 from trainonce.methods.registry import Outcome, probe_of
-from trainonce.plan.plan import Job, Plan, PlannedLadder, PlannedQuestion, Role
+from trainonce.plan.jobs import Job, Role
+from trainonce.plan.plan import Plan
+from trainonce.plan.planned import PlannedLadder, PlannedQuestion
 from trainonce.plan.power import pairs_needed
 from trainonce.plan.sensitivity import items_needed
 from trainonce.run.cache import COLUMNS, JobCache
 from trainonce.run.fates import spent
-from trainonce.run.losses import saved_losses
 from trainonce.run.scheduler import promised_seconds, spent_seconds
-from trainonce.stream.keys import generator
 from trainonce.study.questions import ItemQuestion, RunQuestion, TrialQuestion
 from trainonce.study.schema import AA, Strategy
-from trainonce.tasks.specs import MeasureSpec, TrainSpec
+from trainonce.tasks.specs.measurements import MeasureSpec
 
 
 def answer(plan: Plan, dependence: Dependence | None = None) -> Answers:
@@ -66,14 +62,14 @@ def answer(plan: Plan, dependence: Dependence | None = None) -> Answers:
     cache = JobCache(plan.home)
     rows = _rows(plan, cache)
     saved = sum(job.run_equivalents - spent(job, cache) for job in plan.jobs)
-    trunk, plain = _heldout(rows[Role.HELDOUT]), _heldout(rows[Role.CHECK])
+    trunk, plain = heldout_blocks(rows[Role.HELDOUT]), heldout_blocks(rows[Role.CHECK])
     return Answers(
         study=plan.study,
         plan_hash=plan.hash,
         answers=_answers(plan, plan.questions, rows, cache, dependence),
         heldout_loss=float(trunk["value"].to_numpy().mean()) if len(trunk) else None,
         heldout_loss_plain=float(plain["value"].to_numpy().mean()) if len(plain) else None,
-        heldout_change=_heldout_change(trunk, plain) if len(plain) else None,
+        heldout_change=heldout_change(trunk, plain) if len(plain) else None,
         run_equivalents=plan.run_equivalents - saved,
         saved_run_equivalents=saved,
         checks_run_equivalents=plan.checks_run_equivalents,
@@ -81,14 +77,14 @@ def answer(plan: Plan, dependence: Dependence | None = None) -> Answers:
         changed_share=plan.changed_share,
         seeds=plan.seeds,
         tokens=plan.tokens,
-        curves=_curves(plan, cache),
+        curves=curves(plan, cache),
         by_part=curves_by_part(plan, cache),
-        hardware=_hardware(plan, cache),
-        left_out=_left_out(plan, cache),
+        hardware=hardware(plan, cache),
+        left_out=left_out(plan, cache),
         seconds=spent_seconds(plan),
         dependence=dependence,
         promised_seconds=promised_seconds(plan),
-        times=_times(plan, cache),
+        times=times(plan, cache),
     )
 
 
@@ -220,10 +216,10 @@ def _about_items(
         **common,
         paper=question.method.paper,
         dose=question.method.dose,
-        others=tuple(_measured(rows, planned, other) for other in others),
-        kinds=_groups(rows[Role.ANSWER], planned, "kind"),
-        seeds=_groups(rows[Role.ANSWER], planned, "seed"),
-        plain=_outcome(rows[Role.CHECK], planned, decided) if len(on_plain) else None,
+        others=tuple(measured(rows, planned, other) for other in others),
+        kinds=groups(rows[Role.ANSWER], planned, "kind"),
+        seeds=groups(rows[Role.ANSWER], planned, "seed"),
+        plain=outcome_of(rows[Role.CHECK], planned, decided) if len(on_plain) else None,
         units_needed=needed,
         detections=detections(own, question.method),
         changes=changes(own, question.id, question.method),
@@ -260,7 +256,7 @@ def _decided(
     """The outcome that decides: of items by dose, of arms by seed, or of an arm by its ladder."""
     outcome = planned.question.outcome
     if not planned.arms:
-        return _measured(rows, planned, outcome)
+        return measured(rows, planned, outcome)
     if planned.ladder:
         base, arm = planned.arms
         losses = _rung_losses(planned.ladder, outcome, cache)
@@ -303,162 +299,3 @@ def _part(plan: Plan, question: str, cost: Callable[[Job], float]) -> float:
         if question in serves and not job.is_check:
             total += cost(job) / len(serves)
     return total
-
-
-def _measured(
-    rows: dict[Role, pl.DataFrame], planned: PlannedQuestion, outcome: Outcome
-) -> OutcomeAnswer:
-    """An outcome at the end of the runs, with what it was before where that was measured."""
-    found = _outcome(rows[Role.ANSWER], planned, outcome)
-    if not planned.during:
-        return found
-    own = pl.concat([_own(rows[role], planned, outcome) for role in (Role.DURING, Role.ANSWER)])
-    steps = own["step"].unique().sort().to_list()
-    samples = [sample_of(own.filter(pl.col("step") == step), outcome) for step in steps]
-    over_steps = map(_step_answer, steps, map(_doses, samples))
-    return replace(found, over_steps=tuple(over_steps))
-
-
-def _step_answer(step: int, doses: tuple[DoseAnswer, ...]) -> StepAnswer:
-    top = doses[-1]
-    return StepAnswer(
-        step=step, estimate=top.effect, low=top.effect_low, high=top.effect_high, doses=doses
-    )
-
-
-def _outcome(rows: pl.DataFrame, planned: PlannedQuestion, outcome: Outcome) -> OutcomeAnswer:
-    sample = sample_of(_own(rows, planned, outcome), outcome)
-    doses, name = _doses(sample), planned.question.id
-    top = doses[-1]
-    return OutcomeAnswer(
-        outcome=outcome.name,
-        says=outcome.says,
-        estimate=top.effect,
-        low=top.effect_low,
-        high=top.effect_high,
-        p=trend(sample, generator(0, name, f"permutation {outcome.name}")),
-        doses=doses,
-    )
-
-
-def _own(rows: pl.DataFrame, planned: PlannedQuestion, outcome: Outcome) -> pl.DataFrame:
-    return rows.filter(
-        (pl.col("question") == planned.question.id) & (pl.col("outcome") == outcome.name)
-    )
-
-
-def _doses(sample: Sample) -> tuple[DoseAnswer, ...]:
-    """Each dose with its mean, and its effect against dose 0."""
-    doses = sorted({int(dose) for dose in sample.doses})
-    means = {dose: mean(sample.of(dose)) for dose in doses}
-    effects = {dose: effect(sample.of(dose), sample.of(0)) for dose in doses if dose}
-    nothing = Estimate(0.0, 0.0, 0.0)
-    return tuple(
-        DoseAnswer(
-            dose=dose,
-            mean=means[dose].value,
-            low=means[dose].low,
-            high=means[dose].high,
-            units=int((sample.doses == dose).sum()),
-            effect=effects.get(dose, nothing).value,
-            effect_low=effects.get(dose, nothing).low,
-            effect_high=effects.get(dose, nothing).high,
-        )
-        for dose in doses
-    )
-
-
-def _groups(rows: pl.DataFrame, planned: PlannedQuestion, column: str) -> tuple[Group, ...]:
-    """The top dose against dose 0 within each seed or kind; none where there is but one."""
-    outcome = planned.question.outcome
-    own = _own(rows, planned, outcome)
-    values: Sequence[Any] = own[column].unique().sort().to_list()
-    if len(values) < 2:
-        return ()
-    groups = []
-    for value in values:
-        sample = sample_of(own.filter(pl.col(column) == value), outcome)
-        found = effect(sample.of(int(sample.doses.max())), sample.of(0))
-        groups.append(
-            Group(
-                name=f"seed {value}" if column == "seed" else str(value),
-                estimate=found.value,
-                low=found.low,
-                high=found.high,
-                units=len(sample.values),
-            )
-        )
-    return tuple(groups)
-
-
-def _heldout(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.filter(pl.col("outcome") == "heldout_loss").sort("seed", "unit")
-
-
-def _heldout_change(trunk: pl.DataFrame, plain: pl.DataFrame) -> Estimate:
-    """The relative change of the held-out loss; blocks are paired."""
-    before, after = plain["value"].to_numpy(), trunk["value"].to_numpy()
-    strata = trunk["seed"].to_numpy()
-    sample = Sample(after - before, np.zeros(len(after), dtype=np.int64), strata)
-    change = mean(sample)
-    base = float(before.mean())
-    return Estimate(change.value / base, change.low / base, change.high / base)
-
-
-def _curves(plan: Plan, cache: JobCache, points: int = 100) -> tuple[Curve, ...]:
-    curves = []
-    for job in plan.jobs:
-        if not isinstance(job.spec, TrainSpec):
-            continue
-        told = saved_losses(cache, job.key, (state.key for state in cache.states(job.spec)))
-        if len(told):
-            losses = _without_gaps(told)
-            parts = np.array_split(np.arange(len(losses)), min(points, len(losses)))
-            curves.append(
-                Curve(
-                    name=NAMES.get(job.role, job.label),
-                    seed=job.seed,
-                    steps=tuple(int(part[-1]) + 1 for part in parts),
-                    losses=tuple(round(float(losses[part].mean()), 4) for part in parts),
-                )
-            )
-    return tuple(curves)
-
-
-def _without_gaps(losses: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Losses with those that are not finite, whose update was left out, drawn as straight lines."""
-    steps, good = np.arange(len(losses)), np.isfinite(losses)
-    return np.interp(steps, steps[good], losses[good])
-
-
-def _left_out(plan: Plan, cache: JobCache) -> tuple[LeftOut, ...]:
-    found = []
-    for job in plan.jobs:
-        if job.kind != "train" or not cache.done(job.key):
-            continue
-        if steps := cache.result(job.key).get("left_out"):
-            found.append(LeftOut(job=job.key, seed=job.seed, steps=tuple(steps)))
-    return tuple(found)
-
-
-def _times(plan: Plan, cache: JobCache) -> tuple[JobTime, ...]:
-    found = []
-    for job in plan.jobs:
-        if not cache.done(job.key):
-            continue
-        facts = cache.result(job.key)
-        promised, taken = facts.get("promised_seconds"), facts.get("seconds")
-        if promised is not None and taken is not None:
-            found.append(JobTime(job=job.key, promised=float(promised), taken=float(taken)))
-    return tuple(found)
-
-
-def _hardware(plan: Plan, cache: JobCache) -> tuple[str, ...]:
-    found: dict[str, None] = {}
-    for job in plan.jobs:
-        if not cache.done(job.key):
-            continue
-        facts = cache.result(job.key)
-        line = f"{facts['machine']}, Python {facts['python']}, torch {facts['torch']}"
-        found[line] = None
-    return tuple(found)

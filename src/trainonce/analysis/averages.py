@@ -19,7 +19,7 @@ from scipy import stats
 from trainonce.analysis.answers import Check
 from trainonce.analysis.effects import Floats
 from trainonce.analysis.runs import t_interval
-from trainonce.plan.plan import PlannedQuestion
+from trainonce.plan.planned import PlannedQuestion
 from trainonce.stream.keys import generator
 
 _ENOUGH = 0.05

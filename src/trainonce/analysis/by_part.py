@@ -8,12 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from trainonce.analysis.answers import PartCurve
-from trainonce.plan.plan import Plan, Role
+from trainonce.plan.jobs import Role
+from trainonce.plan.plan import Plan
 from trainonce.run.cache import JobCache
 from trainonce.stream.corpora import CorpusError
 from trainonce.stream.corpus import Corpus
 from trainonce.stream.parts import Parts
-from trainonce.tasks.specs import TrainSpec
+from trainonce.tasks.specs.runs import TrainSpec
 
 NAMES = {Role.TRUNK: "trunk", Role.PLAIN: "plain run"}
 """What curves call the runs that questions share and are checked against."""

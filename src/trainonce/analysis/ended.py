@@ -8,7 +8,8 @@ import numpy as np
 
 from trainonce.analysis.effects import Floats
 from trainonce.analysis.runs import Arm
-from trainonce.plan.plan import Plan, PlannedArm, PlannedQuestion, PlannedRung
+from trainonce.plan.plan import Plan
+from trainonce.plan.planned import PlannedArm, PlannedQuestion, PlannedRung
 from trainonce.run.cache import JobCache
 
 Levels = Callable[[Sequence[str]], Floats]

@@ -13,7 +13,7 @@ from trainonce.methods.registry import Outcome
 from trainonce.methods.study.scaling.heldout import held_out_error
 from trainonce.methods.study.scaling.law import Law
 from trainonce.methods.study.scaling.laws import CHINCHILLA, PARAMETERS
-from trainonce.plan.plan import PlannedLadder
+from trainonce.plan.planned import PlannedLadder
 from trainonce.sites import Point
 
 _NUMBERS_OF_SIZE = 3  # coefficient, exponent and floor

@@ -12,12 +12,15 @@ import numpy as np
 import polars as pl
 from pydantic import TypeAdapter
 
-from trainonce.plan.plan import Plan, PlannedQuestion, Role
+from trainonce.plan.jobs import Role
+from trainonce.plan.plan import Plan
+from trainonce.plan.planned import PlannedQuestion
 from trainonce.plan.sensitivity import Spread
 from trainonce.run.cache import JobCache
 from trainonce.study.questions import ItemQuestion
 from trainonce.study.schema import AA
-from trainonce.tasks.specs import HELDOUT_PROBE, TrainSpec
+from trainonce.tasks.specs.measurements import HELDOUT_PROBE
+from trainonce.tasks.specs.runs import TrainSpec
 
 MOST_JOBS = 5_000
 """Finished jobs that are looked at, the newest first."""

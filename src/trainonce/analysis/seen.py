@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainonce.plan.plan import Plan, Role
+from trainonce.plan.jobs import Role
+from trainonce.plan.plan import Plan
 from trainonce.run.cache import JobCache
 from trainonce.stream.corpora import CorpusError
 from trainonce.stream.corpus import Corpus
 from trainonce.tasks.ledger import QuestionSeen, copies, seen
-from trainonce.tasks.specs import TrainSpec
+from trainonce.tasks.specs.runs import TrainSpec
 
 STRETCHES = 50
 """Equal parts of a run in which copies are counted."""

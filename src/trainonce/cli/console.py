@@ -50,7 +50,7 @@ def exit_codes() -> Iterator[None]:
     from trainonce.run.executor import ExecutorError
     from trainonce.run.scheduler import JobFailedError
     from trainonce.run.tracking import TrackerError
-    from trainonce.train.calibrate import CalibrationError
+    from trainonce.train.measured import CalibrationError
 
     first = True
 

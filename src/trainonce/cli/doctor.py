@@ -7,7 +7,6 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -76,6 +75,8 @@ def _torch() -> Iterator[Finding]:
 
 
 def _home() -> Iterator[Finding]:
+    from trainonce.run.entries import size_of
+
     folder = home()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -89,7 +90,7 @@ def _home() -> Iterator[Finding]:
     little = free < _LITTLE_DISK
     fix = f"free some space, or set {VARIABLE} to a folder elsewhere" if little else ""
     jobs = sum(1 for job in (folder / "jobs").glob("*/result.json")) if folder.is_dir() else 0
-    found = f"{folder}: {jobs} finished jobs, {_size(folder) / 1e6:.0f} MB"
+    found = f"{folder}: {jobs} finished jobs, {size_of(folder) / 1e6:.0f} MB"
     yield Finding("cache", "good", found)
     yield Finding("disk", "note" if little else "good", f"{free / 1e9:.0f} GB free there", fix)
 
@@ -113,13 +114,8 @@ def _replicas(tell: Callable[[str], None], measure: bool) -> Iterator[Finding]:
     """Which way of training several runs of one shape pays; measured once, and remembered."""
     import torch
 
-    from trainonce.train.calibrate import (
-        COUNTS,
-        CalibrationError,
-        calibrate,
-        remember,
-        remembered,
-    )
+    from trainonce.train.calibrate import COUNTS, calibrate, remember, remembered
+    from trainonce.train.measured import CalibrationError
     from trainonce.train.rehearsal import REFERENCES
 
     for name in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
@@ -143,7 +139,7 @@ def _compiling(tell: Callable[[str], None], measure: bool) -> Iterator[Finding]:
     import torch
 
     from trainonce.train import compiling
-    from trainonce.train.calibrate import CalibrationError
+    from trainonce.train.measured import CalibrationError
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -173,7 +169,3 @@ def _pays(timing: Timing, runs: int) -> str:
     way = timing.best(runs)
     gain = timing.alone * runs / timing.seconds(way, runs)
     return f"K={runs} {way.value} {gain:.1f}x"
-
-
-def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

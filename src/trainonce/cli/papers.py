@@ -85,7 +85,7 @@ def reproduce(
     from trainonce.papers.reproduce import carried_out, missing, plan_papers, together
     from trainonce.papers.reproduce import reproduce as retest
     from trainonce.plan.cost import predict
-    from trainonce.report.ledger import claim_view
+    from trainonce.report.ledger import claim_view, over_budget
     from trainonce.report.terminal import plan_view
     from trainonce.run.cache import JobCache
     from trainonce.stream.home import home
@@ -123,9 +123,13 @@ def reproduce(
             results = retest(wanted, where, seeds=seeds, workers=workers, report=tell, found=write)
         if as_json:
             show_json([result.to_json() for result in results])
-            return
-        for one, result in zip(wanted, results, strict=True):
-            show(claim_view(one, result))
+        else:
+            for one, result in zip(wanted, results, strict=True):
+                show(claim_view(one, result))
+        # once a paper: its claims are of one study
+        for told in dict.fromkeys(map(over_budget, wanted, results)):
+            if told is not None:
+                errors().print(told, style="yellow", markup=False, soft_wrap=True)
 
 
 def _known(names: list[str] | None) -> list[Claim]:

@@ -10,7 +10,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from trainonce.cli.headway import OVER, Headway
-from trainonce.plan.plan import Job, Plan
+from trainonce.plan.jobs import Job
+from trainonce.plan.plan import Plan
 from trainonce.report.times import roughly
 from trainonce.run.scheduler import Event
 from trainonce.stream.corpus import Progress as DataProgress

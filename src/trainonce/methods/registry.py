@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
-import inspect
 import pkgutil
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
-from pydantic import ConfigDict, GetCoreSchemaHandler, TypeAdapter
+from pydantic import GetCoreSchemaHandler
 from pydantic_core import core_schema
 
+from trainonce.methods.registered import Registered, prepared
 from trainonce.sites import Family, Site
 
 ENTRY_POINTS = "trainonce.methods"
@@ -62,14 +60,11 @@ class Outcome:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Method:
+class Method(Registered):
     """A registered method and what others need to know of it."""
 
-    name: str
     site: Site
-    cls: type
     paper: str | None
-    version: int
     probe: str | None
     outcomes: tuple[Outcome, ...]
     exclusive: tuple[str, ...] = ()
@@ -81,21 +76,6 @@ class Method:
     stacks: bool = False
     exempt: Mapping[str, str] = field(default_factory=dict)
     forgotten: int | None = None
-
-    @property
-    def summary(self) -> str:
-        """The first line of its documentation."""
-        return (inspect.getdoc(self.cls) or "").partition("\n")[0]
-
-    @property
-    def settings(self) -> Mapping[str, dataclasses.Field[Any]]:
-        """Its settings: the fields of its data class."""
-        return {field.name: field for field in dataclasses.fields(self.cls)}
-
-    @cached_property
-    def adapter(self) -> TypeAdapter[Any]:
-        """Reads its settings from plain data and writes them; made once, as that takes a while."""
-        return TypeAdapter(self.cls)
 
     @classmethod
     def __get_pydantic_core_schema__(
@@ -153,13 +133,7 @@ def method(
     """
 
     def register(cls: _Class) -> _Class:
-        if not dataclasses.is_dataclass(cls):
-            raise TypeError(f"{cls.__name__} must be a data class: its fields are its settings")
-        known = name or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
-        other = _registered.get(known)
-        if other and other.cls.__module__ != cls.__module__:
-            raise ValueError(f"two methods are named {known!r}: {other.cls} and {cls}")
-        cls.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[attr-defined]
+        known = prepared(cls, name, _registered, "method")
         _registered[known] = Method(
             name=known,
             site=site,

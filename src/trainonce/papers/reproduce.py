@@ -16,7 +16,8 @@ from trainonce.papers.claims import EXPECTED, Claim
 from trainonce.papers.looks import HELDOUT, Found, contrast, find, heldout
 from trainonce.papers.results import Result, study_hash
 from trainonce.papers.verdicts import decide
-from trainonce.plan.plan import Job, Plan
+from trainonce.plan.jobs import Job
+from trainonce.plan.plan import Plan
 from trainonce.plan.planner import plan
 from trainonce.plan.trials import plan_trials
 from trainonce.run.cache import JobCache

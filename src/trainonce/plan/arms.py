@@ -7,7 +7,7 @@ from pathlib import Path
 
 from trainonce.models.build import ModelError
 from trainonce.plan.base import model_files, model_of, refuse_too_large, size_of, train_settings
-from trainonce.plan.lines import ArmNumbers
+from trainonce.plan.design import ArmNumbers
 from trainonce.plan.parts import mixture_of
 from trainonce.stream import smollm2
 from trainonce.stream.corpus import Corpus

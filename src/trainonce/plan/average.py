@@ -16,7 +16,7 @@ from trainonce.stream.mixture import Counts, Mixture
 from trainonce.study.questions import Question, RunQuestion
 from trainonce.study.recipe import Recipe
 from trainonce.study.schema import Strategy
-from trainonce.tasks.specs import AverageSpec, Fork, TrainSpec
+from trainonce.tasks.specs.runs import AverageSpec, Fork, TrainSpec
 
 METHOD = "average"
 ASSUMED = "parameter averages rank like joint training"

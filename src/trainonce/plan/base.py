@@ -23,7 +23,7 @@ from trainonce.study.problems import StudyError
 from trainonce.study.questions import ItemQuestion
 from trainonce.study.recipe import Recipe
 from trainonce.tasks.keys import content_hash
-from trainonce.tasks.specs import TrainSpec, Treated
+from trainonce.tasks.specs.runs import TrainSpec, Treated
 from trainonce.train.precision import resolve
 from trainonce.train.settings import Parallel, TrainSettings
 

@@ -11,7 +11,7 @@ import torch
 from trainonce.models.build import shape
 from trainonce.plan.cost import operations_a_second, step_operations
 from trainonce.plan.stacks import Known
-from trainonce.tasks.specs import TrainSpec
+from trainonce.tasks.specs.runs import TrainSpec
 from trainonce.train import calibrate, compiling
 from trainonce.train.rehearsal import shape_of
 

@@ -21,10 +21,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from trainonce.models.build import parameters, shape
 from trainonce.models.decoder import Decoder
+from trainonce.plan.jobs import Job
 from trainonce.plan.memory import WEIGHT_BYTES, a_pass, run_memory
-from trainonce.plan.plan import Job, Plan
+from trainonce.plan.plan import Plan
 from trainonce.stream.corpus import Corpus
-from trainonce.tasks.specs import AverageSpec, TrainSpec
+from trainonce.tasks.specs.runs import AverageSpec, TrainSpec
 from trainonce.train.calibrate import Timing, Way, remembered
 from trainonce.train.rehearsal import REFERENCES, Shape, shape_of
 

@@ -14,11 +14,13 @@ from typing import Any
 
 from trainonce.plan.factorial import Factorial, factorial
 from trainonce.plan.family import NAMES, Family
-from trainonce.plan.jobs import Prices, once
-from trainonce.plan.plan import Job, Plan, PlannedQuestion, Role
+from trainonce.plan.jobs import Job, Role, once
+from trainonce.plan.plan import Plan
+from trainonce.plan.planned import PlannedQuestion
+from trainonce.plan.prices import Prices
 from trainonce.stream.corpus import Corpus
 from trainonce.tasks.ledger import token_ledger
-from trainonce.tasks.specs import TrainSpec
+from trainonce.tasks.specs.runs import TrainSpec
 
 _SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 _STATE = re.compile(r"([0-9a-f]{4,})@(\d+)")

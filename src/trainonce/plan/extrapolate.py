@@ -19,7 +19,7 @@ from trainonce.study.changes import shorter
 from trainonce.study.questions import Arm, Question, RunQuestion
 from trainonce.study.recipe import Recipe
 from trainonce.study.schema import Strategy
-from trainonce.tasks.specs import Fork, TrainSpec
+from trainonce.tasks.specs.runs import Fork, TrainSpec
 from trainonce.train.schedules import WarmupStableDecay
 
 SHORTER = (0.25, 0.4, 0.65)

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from trainonce.plan.jobs import Line, Prices, items, training
-from trainonce.plan.plan import Job, PlannedQuestion, Role
+from trainonce.plan.jobs import Job, Role
+from trainonce.plan.lines import Line
+from trainonce.plan.measuring import items
+from trainonce.plan.planned import PlannedQuestion
+from trainonce.plan.prices import Prices
+from trainonce.plan.training import training
 from trainonce.stream.corpus import Corpus
 from trainonce.study.questions import ItemQuestion
 from trainonce.study.schema import Strategy
-from trainonce.tasks.specs import Fork, TrainSpec
+from trainonce.tasks.specs.runs import Fork, TrainSpec
 
 NAMES = {Role.TRUNK: "trunk", Role.PLAIN: "plain run"}
 

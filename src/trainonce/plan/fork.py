@@ -8,7 +8,7 @@ from trainonce.plan.offers import Offer, Refusal, Refused
 from trainonce.study.questions import ItemQuestion, Question, RunQuestion
 from trainonce.study.recipe import Recipe
 from trainonce.study.schema import Strategy
-from trainonce.tasks.specs import Fork, TrainSpec, Treated
+from trainonce.tasks.specs.runs import Fork, TrainSpec, Treated
 
 
 def offer(question: Question, recipe: Recipe) -> Offer | Refusal:

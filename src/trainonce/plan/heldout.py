@@ -8,7 +8,7 @@ from trainonce.stream.lanes import PassagesError
 from trainonce.stream.stream import TokenStream
 from trainonce.study.load import StudyDefinition
 from trainonce.study.problems import Problem
-from trainonce.tasks.specs import Treated
+from trainonce.tasks.specs.runs import Treated
 
 
 def corpus_problem(

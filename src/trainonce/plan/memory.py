@@ -14,7 +14,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from trainonce.models.build import parameters, shape
 from trainonce.models.layers import layers
-from trainonce.tasks.specs import TrainSpec
+from trainonce.tasks.specs.runs import TrainSpec
 from trainonce.train.settings import Parallel, ProcessSettings
 
 WEIGHT_BYTES = 4

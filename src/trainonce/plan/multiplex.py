@@ -16,7 +16,7 @@ from trainonce.study.problems import Problem, StudyError
 from trainonce.study.questions import ItemQuestion, Question
 from trainonce.study.recipe import Recipe
 from trainonce.study.schema import Strategy
-from trainonce.tasks.specs import Treated
+from trainonce.tasks.specs.runs import Treated
 
 _LANES_TRIED = 200
 

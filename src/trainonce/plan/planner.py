@@ -12,34 +12,28 @@ from trainonce.plan.base import corpus_of, train_spec, treated_by
 from trainonce.plan.choose import choose
 from trainonce.plan.compiled import compile_long
 from trainonce.plan.conflicts import kept_apart
+from trainonce.plan.design import ArmNumbers, Design
+from trainonce.plan.drawing import averages, draw
 from trainonce.plan.early.settle import History, NoHistory
 from trainonce.plan.extrapolate import rungs
-from trainonce.plan.jobs import (
-    Line,
-    Prices,
-    averaging,
-    emulated,
-    heldout_cost,
-    in_order,
-    items,
-    once,
-    training,
-)
-from trainonce.plan.lines import ArmNumbers, Design, Where, averages, cuts, lines, watched
-from trainonce.plan.measured import heldout_losses
+from trainonce.plan.jobs import Job, Role, in_order, once
+from trainonce.plan.lines import Line, Where, cuts, watched
+from trainonce.plan.measuring import emulated, heldout_cost, heldout_losses, items
 from trainonce.plan.multiplex import insert, pack, trunks
 from trainonce.plan.parts import find_parts
-from trainonce.plan.plan import Job, Plan, Role
+from trainonce.plan.plan import Plan
 from trainonce.plan.precision import planned
+from trainonce.plan.prices import Prices
 from trainonce.plan.rungs import Early, decided, early, measured, with_rungs
 from trainonce.plan.stacks import Known, arrange
+from trainonce.plan.training import averaging, training
 from trainonce.stream.corpus import Corpus, Progress
 from trainonce.stream.parts import Parts
 from trainonce.study.load import StudyDefinition, placebo
 from trainonce.study.questions import CorpusQuestion, ItemQuestion, RunQuestion
 from trainonce.study.recipe import Recipe
 from trainonce.study.schema import AA, Strategy
-from trainonce.tasks.specs import TrainSpec
+from trainonce.tasks.specs.runs import TrainSpec
 
 
 def plan(
@@ -69,7 +63,7 @@ def plan(
     spec = train_spec(study, corpus, parts, recipe.seeds[0], home)
     plain = {seed: replace(spec, seed=seed) for seed in recipe.seeds}
     design = _design(study, corpus, parts, home, plain, chosen)
-    alone = lines(design)
+    alone = draw(design)
     stops = early(design, alone, history or NoHistory(), known)
     drawn = _as_trained(design, with_rungs(alone, stops), corpus, home, known)
     prices = Prices(recipe.steps, recipe.tokens, len(recipe.seeds))

@@ -6,22 +6,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from trainonce.plan import average
+from trainonce.plan.design import Design
+from trainonce.plan.drawing import model_of
 from trainonce.plan.extrapolate import rungs
-from trainonce.plan.jobs import Line, emulated_spec, heldout_spec
-from trainonce.plan.lines import Design, Where, model_of
-from trainonce.plan.plan import (
-    PlannedArm,
-    PlannedLadder,
-    PlannedPoint,
-    PlannedQuestion,
-    Role,
-    Sizes,
-)
+from trainonce.plan.jobs import Role
+from trainonce.plan.lines import Line, Where
+from trainonce.plan.measuring import emulated_spec, heldout_spec
+from trainonce.plan.planned import PlannedArm, PlannedLadder, PlannedPoint, PlannedQuestion, Sizes
 from trainonce.plan.power import detectable_difference, detectable_effect
 from trainonce.plan.rungs import Early, planned_rungs
 from trainonce.study.questions import CorpusQuestion, ItemQuestion, RunQuestion
 from trainonce.study.schema import Strategy
-from trainonce.tasks.specs import AverageSpec, TrainSpec
+from trainonce.tasks.specs.runs import AverageSpec, TrainSpec
 
 _SHARED = {
     Strategy.FORK: "up to where it leaves, an arm is the base run: it begins with that run's exact "

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from trainonce.plan.design import Design
 from trainonce.plan.early.settle import History, Stopping, settle
-from trainonce.plan.jobs import Line, Prices, Rung, decision, heldout, heldout_spec
-from trainonce.plan.lines import Design, Where
-from trainonce.plan.plan import Gate, Job, PlannedRung, Role
+from trainonce.plan.jobs import Gate, Job, Reason, Role
+from trainonce.plan.lines import Line, Rung, Where
+from trainonce.plan.measuring import heldout, heldout_spec
+from trainonce.plan.planned import PlannedRung
+from trainonce.plan.prices import Prices
 from trainonce.plan.stacks import Known
 from trainonce.stream.corpus import Corpus
 from trainonce.study.questions import RunQuestion
-from trainonce.tasks.specs import DecideSpec, TrainSpec
+from trainonce.study.schema import Strategy
+from trainonce.tasks.specs.decisions import DecideSpec
+from trainonce.tasks.specs.runs import TrainSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +92,23 @@ def decided(design: Design, found: Mapping[str, Early]) -> Iterator[Job]:
         if isinstance(question, RunQuestion) and question.id in found:
             labels = [arm.label for arm in question.arms]
             for spec in found[question.id].decisions:
-                yield decision(spec, question.id, labels, found[question.id].stopping.says)
+                yield _decision(spec, question.id, labels, found[question.id].stopping.says)
+
+
+def _decision(spec: DecideSpec, question: str, labels: Sequence[str], says: str) -> Job:
+    """Which of the arms of a question go on after a rung."""
+    return Job(
+        spec=spec,
+        role=Role.DECISION,
+        strategy=Strategy.REPLICATE,
+        questions=(question,),
+        parents=spec.parents,
+        run_equivalents=0.0,
+        code=Reason.DECISION,
+        reason=f"which arms of {question!r} ({'; '.join(labels)}) go on after step {spec.step} of "
+        f"{spec.trained.train.steps}: {says}",
+        label=f"decision after step {spec.step}",
+    )
 
 
 def planned_rungs(

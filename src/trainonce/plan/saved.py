@@ -27,7 +27,7 @@ from trainonce.stream.tokenizers import TokenizerError
 from trainonce.study.load import load
 from trainonce.study.problems import StudyError
 from trainonce.tasks.keys import ENGINE, content_hash
-from trainonce.tasks.specs import TrainSpec, Treated
+from trainonce.tasks.specs.runs import TrainSpec, Treated
 
 VERSION = 1
 """Raised when a file is written in another form."""

@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any, Literal
 
-from trainonce.plan.plan import Plan, PlannedQuestion, Sizes
+from trainonce.plan.plan import Plan
+from trainonce.plan.planned import PlannedQuestion, Sizes
 from trainonce.plan.power import detectable_difference, detectable_effect
 from trainonce.study.schema import AA
 

@@ -10,7 +10,7 @@ import torch
 
 from trainonce.models.build import shape
 from trainonce.models.decoder import SIZES, DecoderSettings
-from trainonce.tasks.specs import TrainSpec, stacked
+from trainonce.tasks.specs.runs import TrainSpec, stacked
 from trainonce.train.calibrate import Way, choose
 from trainonce.train.rehearsal import shape_of
 from trainonce.train.rehearsal_pool import cores

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from trainonce.plan.plan import Job, Plan, PlannedArm, PlannedQuestion, Reason, Role
+from trainonce.plan.jobs import Job, Reason, Role
+from trainonce.plan.plan import Plan
+from trainonce.plan.planned import PlannedArm, PlannedQuestion
 from trainonce.plan.power import detectable_difference
 from trainonce.study.questions import TrialArm, TrialQuestion
 from trainonce.study.schema import Strategy

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from trainonce.plan.plan import Job, Plan, Role
-from trainonce.tasks.specs import StateSpec, TrainSpec
+from trainonce.plan.jobs import Job, Role
+from trainonce.plan.plan import Plan
+from trainonce.tasks.specs.runs import StateSpec, TrainSpec
 from trainonce.tasks.trial import TrialSpec
 
 

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from trainonce.report.sentences import few
 from trainonce.report.times import duration
 from trainonce.run.entries import Entry, Leftover
 from trainonce.run.prune import Pruning
@@ -54,17 +55,12 @@ def _table(title: str, found: Sequence[Entry], now: float) -> Table:
             entry.key,
             entry.kind,
             Text(", ".join(entry.studies)),
-            Text(_few(entry.questions)),
+            Text(few(entry.questions)),
             size(entry.size),
             f"{duration(max(0.0, now - entry.used))} ago",
             "" if entry.seconds is None else duration(entry.seconds),
         )
     return table
-
-
-def _few(names: Sequence[str], most: int = 3) -> str:
-    more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def size(count: int) -> str:

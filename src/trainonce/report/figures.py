@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from html import escape
+from typing import Any
 
 import plotly.graph_objects as go
 
@@ -41,21 +42,11 @@ def dose_response(answer: Answer, height: int = 250) -> go.Figure:
     ticks = [place(dose.dose) for dose in decided.doses]
     span = (ticks[-1] - ticks[0]) or 1.0
     base = decided.doses[0].mean
-    ways = [answer.direction] if answer.direction else [1, -1]
-    edges = [base + way * answer.smallest for way in ways]
     figure = blank(height)
     if answer.plain is not None:
         figure.add_trace(_means(answer.plain, "plain run", span * _BESIDE))
     figure.add_trace(_means(decided, "trunk", 0.0))
-    figure.add_hrect(
-        y0=min(base, *edges),
-        y1=max(base, *edges),
-        fillcolor="var(--series)",
-        opacity=0.1,
-        line_width=0,
-        layer="below",
-    )
-    figure.add_hline(y=base, line={"color": "var(--muted)", "width": 1, "dash": "dash"})
+    _draw_comparison(figure, answer, base)
     figure.update_xaxes(
         title_text=f"dose: {escape(answer.dose)}",
         tickvals=ticks,
@@ -74,15 +65,7 @@ def over_steps(answer: Answer, height: int = 250) -> go.Figure:
         go.Scatter(
             x=[one.step for one in shown],
             y=[one.estimate for one in shown],
-            error_y={
-                "type": "data",
-                "symmetric": False,
-                "array": [one.high - one.estimate for one in shown],
-                "arrayminus": [one.estimate - one.low for one in shown],
-                "color": "var(--series)",
-                "thickness": 1.5,
-                "width": 3,
-            },
+            error_y=_whiskers([(one.low, one.estimate, one.high) for one in shown]),
             mode="lines+markers",
             name="effect",
             line={"color": "var(--series)", "width": 1.25},
@@ -114,8 +97,6 @@ def arms(answer: Answer, height: int = 250) -> go.Figure:
     """
     shown = [arm for arm in answer.decided.doses[1:] if arm.diverged_at is None]
     places = list(range(len(shown)))
-    ways = [answer.direction] if answer.direction else [1, -1]
-    edges = [way * answer.smallest for way in ways]
     figure = blank(height)
     figure.add_trace(
         go.Scatter(
@@ -135,16 +116,10 @@ def arms(answer: Answer, height: int = 250) -> go.Figure:
         go.Scatter(
             x=places,
             y=[arm.effect for arm in shown],
-            error_y={
-                "type": "data",
-                "symmetric": False,
-                "array": [arm.effect_high - arm.effect for arm in shown],
-                "arrayminus": [arm.effect - arm.effect_low for arm in shown],
-                "color": "var(--series)",
-                "thickness": 1.5,
-                "width": 3,
-                "visible": all(math.isfinite(arm.effect_low) for arm in shown),
-            },
+            error_y=_whiskers(
+                [(arm.effect_low, arm.effect, arm.effect_high) for arm in shown],
+                visible=all(math.isfinite(arm.effect_low) for arm in shown),
+            ),
             mode="markers",
             name="mean",
             marker={"color": "var(--series)", "size": 8},
@@ -152,15 +127,7 @@ def arms(answer: Answer, height: int = 250) -> go.Figure:
             hovertemplate="%{customdata}",
         )
     )
-    figure.add_hrect(
-        y0=min(0.0, *edges),
-        y1=max(0.0, *edges),
-        fillcolor="var(--series)",
-        opacity=0.1,
-        line_width=0,
-        layer="below",
-    )
-    figure.add_hline(y=0.0, line={"color": "var(--muted)", "width": 1, "dash": "dash"})
+    _draw_comparison(figure, answer, 0.0)
     figure.update_xaxes(
         tickvals=places,
         ticktext=[escape(arm.label or "") for arm in shown],
@@ -308,16 +275,9 @@ def _means(outcome: OutcomeAnswer, name: str, shift: float) -> go.Scatter:
     return go.Scatter(
         x=[place(dose.dose) + shift for dose in outcome.doses],
         y=[dose.mean for dose in outcome.doses],
-        error_y={
-            "type": "data",
-            "symmetric": False,
-            "array": [dose.high - dose.mean for dose in outcome.doses],
-            "arrayminus": [dose.mean - dose.low for dose in outcome.doses],
-            "color": colour,
-            "thickness": 1.5,
-            "width": 3,
-            "visible": trunk,
-        },
+        error_y=_whiskers(
+            [(dose.low, dose.mean, dose.high) for dose in outcome.doses], visible=trunk
+        ),
         mode="lines+markers",
         name=name,
         line={"color": colour, "width": 1.25 if trunk else 1, "dash": "solid" if trunk else "dot"},
@@ -329,6 +289,37 @@ def _means(outcome: OutcomeAnswer, name: str, shift: float) -> go.Scatter:
         customdata=[_hover(dose) for dose in outcome.doses],
         hovertemplate="%{customdata}",
     )
+
+
+def _draw_comparison(figure: go.Figure, answer: Answer, base: float) -> None:
+    """A line at what is compared with, and the band of effects too small to be of interest."""
+    ways = [answer.direction] if answer.direction else [1, -1]
+    edges = [base, *(base + way * answer.smallest for way in ways)]
+    figure.add_hrect(
+        y0=min(edges),
+        y1=max(edges),
+        fillcolor="var(--series)",
+        opacity=0.1,
+        line_width=0,
+        layer="below",
+    )
+    figure.add_hline(y=base, line={"color": "var(--muted)", "width": 1, "dash": "dash"})
+
+
+def _whiskers(
+    shown: Sequence[tuple[float, float, float]], *, visible: bool = True
+) -> dict[str, Any]:
+    """Intervals, each as its lower end, the estimate and its upper end."""
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [high - middle for _, middle, high in shown],
+        "arrayminus": [middle - low for low, middle, _ in shown],
+        "color": "var(--series)",
+        "thickness": 1.5,
+        "width": 3,
+        "visible": visible,
+    }
 
 
 def _hover(dose: DoseAnswer) -> str:

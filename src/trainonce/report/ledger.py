@@ -25,6 +25,7 @@ STYLES = {
     Decision.NOT_AT_THIS_SCALE: "yellow",
 }
 OPEN = "not re-tested"
+_CORES = 2  # that budgets are of
 _SITES = tuple(site.value for site in Site)
 
 
@@ -118,8 +119,7 @@ def claim_view(claim: Claim, result: Result | None) -> RenderableType:
         parts.append(table)
         parts.append(
             Text(
-                f"{len(result.seeds)} seeds; {result.seconds:.0f} s "
-                f"{'of a processor' if result.clock == 'processor' else 'by the clock'}, budget "
+                f"{len(result.seeds)} seeds; {_seconds(result)}, budget "
                 f"{result.budget:.0f} s on two; "
                 f"torch {result.versions['torch']}, {result.date}"
             )
@@ -129,6 +129,22 @@ def claim_view(claim: Claim, result: Result | None) -> RenderableType:
     if claim.note:
         parts.append(Padding(Text(claim.note), (1, 0, 0, 0)))
     return Group(*parts)
+
+
+def over_budget(claim: Claim, result: Result) -> str | None:
+    """That the study of a claim took longer than it may on two cores, where it did.
+
+    Two cores that do nothing else spend two seconds on jobs in each second.
+    """
+    if result.seconds <= _CORES * result.budget:
+        return None
+    budget = f"its budget of {result.budget:.0f} s on two cores"
+    return f"{claim.paper} took longer than {budget}: {_seconds(result)}"
+
+
+def _seconds(result: Result) -> str:
+    clock = "of a processor" if result.clock == "processor" else "by the clock"
+    return f"{result.seconds:.0f} s {clock}"
 
 
 def _than(claim: Claim) -> str:

@@ -7,7 +7,8 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from trainonce.plan.plan import Plan, Role
+from trainonce.plan.jobs import Role
+from trainonce.plan.plan import Plan
 from trainonce.report.branches import Branch, branches
 from trainonce.report.bundles import bundle_of, heading
 from trainonce.report.picture import FEWEST_STEPS, LIGHT

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from trainonce.plan.plan import Job, Plan, Role
+from trainonce.plan.jobs import Job, Role
+from trainonce.plan.plan import Plan
 from trainonce.report.branches import Branch, branches
 from trainonce.report.bundles import bundle_of, heading
 from trainonce.report.sentences import short

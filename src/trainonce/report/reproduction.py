@@ -12,7 +12,7 @@ from trainonce.analysis.answers import Answers
 from trainonce.methods.bibliography import bibliography, bibtex
 from trainonce.plan.plan import Plan
 from trainonce.report.used import methods_used, papers_used
-from trainonce.tasks.specs import TrainSpec
+from trainonce.tasks.specs.runs import TrainSpec
 
 
 @dataclass(frozen=True, kw_only=True)

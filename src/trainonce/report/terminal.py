@@ -14,7 +14,8 @@ from rich.text import Text
 from trainonce.analysis.answers import Answer, Answers
 from trainonce.analysis.verdicts import Verdict
 from trainonce.plan.cost import Prediction
-from trainonce.plan.plan import Job, Plan
+from trainonce.plan.jobs import Job
+from trainonce.plan.plan import Plan
 from trainonce.report.sentences import (
     change_of_units,
     changed_sentence,

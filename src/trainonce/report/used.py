@@ -10,7 +10,8 @@ from trainonce.analysis.ladders import law
 from trainonce.methods.registry import Method, methods, probe_of
 from trainonce.plan.plan import Plan
 from trainonce.study.schema import AA, Strategy
-from trainonce.tasks.specs import STEERING, AverageSpec, MeasureSpec
+from trainonce.tasks.specs.measurements import STEERING, MeasureSpec
+from trainonce.tasks.specs.runs import AverageSpec
 
 SHARING = "2509.23383"
 """The paper whose idea sharing one run is."""

@@ -24,16 +24,10 @@ from torch import Tensor
 
 from trainonce.sites import Measurement
 from trainonce.stream.reserved import Decisions
-from trainonce.tasks.specs import (
-    AverageSpec,
-    DecideSpec,
-    Fork,
-    MeasureSpec,
-    Model,
-    Spec,
-    StateSpec,
-    TrainSpec,
-)
+from trainonce.tasks.specs.decisions import DecideSpec
+from trainonce.tasks.specs.kinds import Spec
+from trainonce.tasks.specs.measurements import MeasureSpec
+from trainonce.tasks.specs.runs import AverageSpec, Fork, Model, StateSpec, TrainSpec
 from trainonce.tasks.trial import TrialSpec
 from trainonce.train.checkpoints import TENSORS, State, checksum, load, saving
 from trainonce.train.loop import Trained

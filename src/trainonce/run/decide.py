@@ -9,7 +9,8 @@ import numpy as np
 from trainonce.plan.early.rule import Floats
 from trainonce.plan.early.settle import curve, decide
 from trainonce.run.cache import JobCache
-from trainonce.tasks.specs import DecideSpec, TrainSpec
+from trainonce.tasks.specs.decisions import DecideSpec
+from trainonce.tasks.specs.runs import TrainSpec
 
 
 def run_decision(spec: DecideSpec, cache: JobCache) -> dict[str, Any]:

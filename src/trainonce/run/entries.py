@@ -16,7 +16,7 @@ from trainonce.run.cache import JobCache
 from trainonce.run.ledger import Ledger, known_ledger, last_used, newest_plans
 from trainonce.run.status import DEAD_SECONDS
 from trainonce.run.tables import ExecutionRow, PlanJobRow, PlanRow, StudyRow
-from trainonce.tasks.specs import TrainSpec
+from trainonce.tasks.specs.runs import TrainSpec
 from trainonce.train.checkpoints import CheckpointError, Checkpoints, peek
 
 

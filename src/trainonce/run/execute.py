@@ -31,15 +31,10 @@ from trainonce.tasks.language import (
     run_training,
     shell,
 )
-from trainonce.tasks.specs import (
-    AverageSpec,
-    DecideSpec,
-    MeasureSpec,
-    Model,
-    Spec,
-    StateSpec,
-    TrainSpec,
-)
+from trainonce.tasks.specs.decisions import DecideSpec
+from trainonce.tasks.specs.kinds import Spec
+from trainonce.tasks.specs.measurements import MeasureSpec
+from trainonce.tasks.specs.runs import AverageSpec, Model, StateSpec, TrainSpec
 from trainonce.tasks.trial import TrialSpec, run_trial
 from trainonce.train.checkpoints import CheckpointError, Checkpoints, State
 from trainonce.train.clock import Progress

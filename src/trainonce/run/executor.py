@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from pydantic import TypeAdapter
 
-from trainonce.plan.plan import Job
+from trainonce.plan.jobs import Job
 from trainonce.run.execute import Noted
 from trainonce.run.tracking import Tracking
 from trainonce.train.settings import CheckpointSettings

@@ -23,7 +23,9 @@ from trainonce.stream.tokenizers import (
     load_hugging_face,
 )
 from trainonce.tasks.language import untrained
-from trainonce.tasks.specs import AverageSpec, MeasureSpec, Spec, TrainSpec
+from trainonce.tasks.specs.kinds import Spec
+from trainonce.tasks.specs.measurements import MeasureSpec
+from trainonce.tasks.specs.runs import AverageSpec, TrainSpec
 from trainonce.tasks.trial import TrialSpec
 from trainonce.train.state import load_weights
 

@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from trainonce.plan.plan import Gate, Job, Plan
+from trainonce.plan.jobs import Gate, Job
+from trainonce.plan.plan import Plan
 from trainonce.run.cache import JobCache
-from trainonce.tasks.specs import DecideSpec, StateSpec, TrainSpec
+from trainonce.tasks.specs.decisions import DecideSpec
+from trainonce.tasks.specs.runs import StateSpec, TrainSpec
 
 
 class Kind(StrEnum):

@@ -11,10 +11,10 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from trainonce.plan.early.settle import FinishedRun, Stopping
-from trainonce.plan.jobs import heldout_spec
+from trainonce.plan.measuring import heldout_spec
 from trainonce.plan.plan import Plan
 from trainonce.run.cache import JobCache
-from trainonce.tasks.specs import TrainSpec
+from trainonce.tasks.specs.runs import TrainSpec
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,10 @@ from trainonce.stream.corpora import CorpusError
 from trainonce.stream.corpus import Corpus
 from trainonce.stream.reserved import Decisions
 from trainonce.tasks.ledger import QuestionSeen, token_ledger
-from trainonce.tasks.specs import AverageSpec, DecideSpec, MeasureSpec, OfRun, Spec, TrainSpec
+from trainonce.tasks.specs.decisions import DecideSpec
+from trainonce.tasks.specs.kinds import OfRun, Spec
+from trainonce.tasks.specs.measurements import MeasureSpec
+from trainonce.tasks.specs.runs import AverageSpec, TrainSpec
 from trainonce.tasks.trial import TrialSpec
 from trainonce.train.checkpoints import (
     CheckpointError,

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 
 from trainonce.run.cache import JobCache
 from trainonce.run.tracking import Tracking
-from trainonce.tasks.specs import StateSpec, TrainSpec
+from trainonce.tasks.specs.runs import StateSpec, TrainSpec
 from trainonce.train.clock import Progress
 from trainonce.train.guard import DivergedError
 from trainonce.train.loop import StoppedError

@@ -9,7 +9,7 @@ from typing import Any
 from trainonce.models.decoder import SIZES, DecoderSettings
 from trainonce.stream.corpus import Corpus
 from trainonce.tasks.keys import content_hash
-from trainonce.tasks.specs import TrainSpec, Treated
+from trainonce.tasks.specs.runs import TrainSpec, Treated
 
 _PACKAGES = ("trainonce", "torch", "transformers", "tokenizers", "safetensors")
 

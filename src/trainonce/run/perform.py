@@ -16,7 +16,8 @@ from pydantic import TypeAdapter
 from trainonce.run.execute import execute, execute_stacked
 from trainonce.run.store import StoreWarning
 from trainonce.run.tracking import Tracking
-from trainonce.tasks.specs import Spec, TrainSpec
+from trainonce.tasks.specs.kinds import Spec
+from trainonce.tasks.specs.runs import TrainSpec
 from trainonce.tasks.trial import TrialSpec
 from trainonce.train.clock import Progress
 from trainonce.train.loop import StoppedError

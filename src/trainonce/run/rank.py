@@ -56,7 +56,7 @@ def _of_job(file: Path) -> int:
     from trainonce.run.cache import JobCache
     from trainonce.run.execute import train_job
     from trainonce.run.tracking import Tracking
-    from trainonce.tasks.specs import StateSpec, TrainSpec
+    from trainonce.tasks.specs.runs import StateSpec, TrainSpec
     from trainonce.train.clock import Progress
     from trainonce.train.distributed.ranks import Ranks
     from trainonce.train.settings import CheckpointSettings
@@ -103,7 +103,7 @@ def _of_study(file: Path) -> int:
     from trainonce.run.tracking import Tracking
     from trainonce.stream.home import home
     from trainonce.study.load import load
-    from trainonce.tasks.specs import StateSpec, TrainSpec
+    from trainonce.tasks.specs.runs import StateSpec, TrainSpec
     from trainonce.train.clock import Progress
     from trainonce.train.distributed.ranks import Ranks
 

@@ -16,7 +16,8 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from trainonce.plan.plan import Job, Plan
+from trainonce.plan.jobs import Job
+from trainonce.plan.plan import Plan
 from trainonce.run.cache import JobCache
 from trainonce.run.ledger import Ledger, LedgerError, open_ledger, set_states, upsert
 from trainonce.run.scheduler import Event, JobFailedError

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from trainonce.plan.cost import Prediction, makespan, predict
-from trainonce.plan.plan import Job, Plan
+from trainonce.plan.jobs import Job
+from trainonce.plan.plan import Plan
 from trainonce.run.cache import JobCache
 from trainonce.run.execute import Noted
 from trainonce.run.executor import Executor, Work

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 from trainonce.run.cache import JobCache
 from trainonce.run.verify import damages
-from trainonce.tasks.specs import Spec
+from trainonce.tasks.specs.kinds import Spec
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem

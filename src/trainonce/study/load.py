@@ -31,7 +31,7 @@ from trainonce.study.schema import AA, QuestionKeys, StudyKeys
 from trainonce.study.trackers import Tracker
 from trainonce.study.translate import problem_of
 from trainonce.study.yaml_lines import Document, parse
-from trainonce.tasks.specs import HELDOUT_PROBE
+from trainonce.tasks.specs.measurements import HELDOUT_PROBE
 
 _MARKS = 2  # an insertion opens and closes with the end-of-text token
 

@@ -13,7 +13,7 @@ from trainonce.stream.corpora import CorpusSource
 from trainonce.stream.corpus import DataSettings
 from trainonce.stream.mixture import Counts
 from trainonce.study.recipe_keys import ModelKeys, RecipeKeys
-from trainonce.tasks.specs import Placed
+from trainonce.tasks.specs.runs import Placed
 from trainonce.train.schedules import Schedule
 from trainonce.train.settings import AdamWSettings, CheckpointSettings, OnNan, ProcessSettings
 

@@ -26,7 +26,7 @@ from trainonce.stream.mixture import Counts, counts_of
 from trainonce.stream.parts import REST
 from trainonce.study.problems import nearest
 from trainonce.study.quantities import Every, EveryField, Length, LengthField, Share
-from trainonce.tasks.specs import Placed
+from trainonce.tasks.specs.runs import Placed
 from trainonce.train.schedules import Cosine, Schedule, WarmupStableDecay
 from trainonce.train.settings import (
     AdamWSettings,

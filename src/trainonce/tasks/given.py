@@ -160,8 +160,8 @@ def _schema(
     )
 
 
-def dataset(name: str, split: str = "train") -> Any:
-    """A Hugging Face dataset, downloaded at the first call.
+def dataset(name: str) -> Any:
+    """The training split of a Hugging Face dataset, downloaded at the first call.
 
     Raises:
         GivenError: when there is none, or it cannot be reached.
@@ -169,7 +169,7 @@ def dataset(name: str, split: str = "train") -> Any:
     """
     datasets = needed("datasets", "hf")
     try:
-        return datasets.load_dataset(name, split=split)
+        return datasets.load_dataset(name, split="train")
     except Exception as error:  # whatever the hub or a file raises
         raise GivenError(f"Hugging Face cannot load the dataset {name}: {error}") from error
 

@@ -22,7 +22,8 @@ from trainonce.stream.parts import Parts
 from trainonce.stream.reserved import Decisions
 from trainonce.stream.stream import TokenStream
 from trainonce.tasks.keys import spec_hash
-from trainonce.tasks.specs import STEERING, AverageSpec, MeasureSpec, TrainSpec, Treated
+from trainonce.tasks.specs.measurements import STEERING, MeasureSpec
+from trainonce.tasks.specs.runs import AverageSpec, TrainSpec, Treated
 from trainonce.train.checkpoints import Checkpoints, State
 from trainonce.train.clock import Progress
 from trainonce.train.guard import DivergedError

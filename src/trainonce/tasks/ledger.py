@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from trainonce.stream.corpus import Corpus
 from trainonce.stream.reserved import Decisions
-from trainonce.tasks.specs import TrainSpec, Treated
+from trainonce.tasks.specs.runs import TrainSpec, Treated
 
 
 @dataclass(frozen=True, kw_only=True)

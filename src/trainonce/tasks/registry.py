@@ -7,18 +7,14 @@ seed and says what came out.
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
-import inspect
 import pkgutil
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
-from typing import Any, Protocol, TypeVar
+from functools import cache
+from typing import Protocol, TypeVar
 
-from pydantic import ConfigDict, TypeAdapter
-
+from trainonce.methods.registered import Registered, prepared
 from trainonce.methods.registry import Outcome
 
 _Class = TypeVar("_Class", bound=type)
@@ -36,29 +32,11 @@ class TaskCall(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class Task(Registered):
     """A registered task and what others need to know of it."""
 
-    name: str
-    cls: type
-    version: int
     outcomes: tuple[Outcome, ...]
     packages: tuple[str, ...]
-
-    @property
-    def summary(self) -> str:
-        """The first line of its documentation."""
-        return (inspect.getdoc(self.cls) or "").partition("\n")[0]
-
-    @property
-    def settings(self) -> Mapping[str, dataclasses.Field[Any]]:
-        """Its settings: the fields of its data class."""
-        return {field.name: field for field in dataclasses.fields(self.cls)}
-
-    @cached_property
-    def adapter(self) -> TypeAdapter[Any]:
-        """Reads its settings from plain data and writes them."""
-        return TypeAdapter(self.cls)
 
 
 def task(
@@ -79,13 +57,7 @@ def task(
     """
 
     def register(cls: _Class) -> _Class:
-        if not dataclasses.is_dataclass(cls):
-            raise TypeError(f"{cls.__name__} must be a data class: its fields are its settings")
-        known = name or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
-        other = _registered.get(known)
-        if other and other.cls.__module__ != cls.__module__:
-            raise ValueError(f"two tasks are named {known!r}: {other.cls} and {cls}")
-        cls.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[attr-defined]
+        known = prepared(cls, name, _registered, "task")
         _registered[known] = Task(
             name=known, cls=cls, version=version, outcomes=outcomes, packages=packages
         )

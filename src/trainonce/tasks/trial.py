@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -11,7 +10,7 @@ from typing import Any, Literal
 
 from trainonce.sites import Measurement
 from trainonce.tasks.keys import adapter, spec_hash
-from trainonce.tasks.registry import Task, tasks
+from trainonce.tasks.registry import Task, TaskCall, tasks
 
 RUN = "run"
 """The unit of a trial's measurements."""
@@ -79,7 +78,8 @@ def run_trial(spec: TrialSpec) -> list[Measurement]:
         OutcomeError: when its outcomes are others than it says.
     """
     known = tasks()[spec.task]
-    found: Mapping[str, float] = known.adapter.validate_python(spec.settings)(spec.seed)
+    tried: TaskCall = known.adapter.validate_python(spec.settings)
+    found = tried(spec.seed)
     names = [outcome.name for outcome in known.outcomes]
     if sorted(found) != sorted(names):
         raise OutcomeError(f"task {spec.task} measures {names} and gave {sorted(found)}")

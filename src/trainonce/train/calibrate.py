@@ -8,7 +8,6 @@ products and on how many runs there are, so it is timed with reference shapes an
 from __future__ import annotations
 
 import math
-import platform
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,8 +15,9 @@ from enum import StrEnum
 from pathlib import Path
 
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
+from trainonce.train.measured import Measured
 from trainonce.train.rehearsal import (
     REFERENCES,
     Reference,
@@ -31,15 +31,10 @@ from trainonce.train.rehearsal_pool import RehearsalPool, cores, workers
 COUNTS = (4, 8, 16, 64)
 """How many replicas are timed at once."""
 
-_FILE = "replicas.json"
 _ROUNDS = 5
 _LEAST_SECONDS = 0.1
 _HOPELESS = 1.25
 _FEW = 16
-
-
-class CalibrationError(ValueError):
-    """A file of calibrations that cannot be read; the message says what mends it."""
 
 
 class Way(StrEnum):
@@ -101,7 +96,7 @@ class Timing:
 Calibration = Mapping[str, Timing]
 """What was timed on one device, by reference shape."""
 
-_KEPT = TypeAdapter(dict[str, dict[str, Timing]])
+_MEASURED = Measured("replicas.json", TypeAdapter(dict[str, dict[str, Timing]]))
 
 
 def choose(shape: Shape, runs: int, device: torch.device, home: Path) -> Way:
@@ -162,39 +157,12 @@ def calibrate(
 
 def remembered(home: Path, device: torch.device) -> Calibration:
     """What was remembered for ``device`` and the machine as it is now; empty when nothing was."""
-    return _file(home).get(machine(device), {})
+    return _MEASURED.of(home, device) or {}
 
 
 def remember(home: Path, device: torch.device, found: Calibration) -> None:
     """Keep ``found`` under ``home``, beside what other machines found."""
-    known = {**_file(home), machine(device): dict(found)}
-    home.mkdir(parents=True, exist_ok=True)
-    temporary = home / f".{_FILE}.tmp"
-    temporary.write_bytes(_KEPT.dump_json(known, indent=1))
-    temporary.replace(home / _FILE)
-
-
-def machine(device: torch.device) -> str:
-    """What a calibration holds for: processor, cores, device and version of torch."""
-    parts = [platform.system(), platform.machine(), _processor(), f"{cores()} cores"]
-    if device.type == "cuda":
-        parts.append(torch.cuda.get_device_name(device))
-    return ", ".join([*parts, device.type, f"torch {torch.__version__}"])
-
-
-def _processor() -> str:
-    facts = Path("/proc/cpuinfo")
-    lines = facts.read_text().splitlines() if facts.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
-def _file(home: Path) -> dict[str, dict[str, Timing]]:
-    file = home / _FILE
-    try:
-        return _KEPT.validate_json(file.read_bytes()) if file.is_file() else {}
-    except ValidationError as error:
-        raise CalibrationError(f"{file} is damaged; delete it, then: trainonce doctor") from error
+    _MEASURED.keep(home, device, dict(found))
 
 
 def _time(

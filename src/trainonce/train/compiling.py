@@ -14,11 +14,11 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from trainonce.models.build import build
-from trainonce.train.calibrate import CalibrationError, machine
+from trainonce.train.measured import Measured
 from trainonce.train.rehearsal import Reference
 
 _VOCABULARY, _SEQUENCES, _TOKENS = 1024, 8, 256
@@ -39,7 +39,6 @@ REFERENCE = Reference(
 )
 """What is compiled to see what it brings: larger models gain less, so one that is not tiny."""
 
-_FILE = "compiling.json"
 _TURNS = 9
 _STARTS = 2.0
 _LEAST_SAVED = 0.02  # less than that is noise
@@ -73,7 +72,7 @@ class Compiling:
         return self.least is not None and seconds > self.least
 
 
-_KEPT = TypeAdapter(dict[str, Compiling])
+_MEASURED = Measured("compiling.json", TypeAdapter(dict[str, Compiling]))
 
 
 def measure(
@@ -114,21 +113,9 @@ def remembered(home: Path, device: torch.device) -> Compiling | None:
     Raises:
         CalibrationError: when what was remembered cannot be read.
     """
-    return _file(home).get(machine(device))
+    return _MEASURED.of(home, device)
 
 
 def remember(home: Path, device: torch.device, found: Compiling) -> None:
     """Keep ``found`` under ``home``, beside what other machines found."""
-    known = {**_file(home), machine(device): found}
-    home.mkdir(parents=True, exist_ok=True)
-    temporary = home / f".{_FILE}.tmp"
-    temporary.write_bytes(_KEPT.dump_json(known, indent=1))
-    temporary.replace(home / _FILE)
-
-
-def _file(home: Path) -> dict[str, Compiling]:
-    file = home / _FILE
-    try:
-        return _KEPT.validate_json(file.read_bytes()) if file.is_file() else {}
-    except ValidationError as error:
-        raise CalibrationError(f"{file} is damaged; delete it, then: trainonce doctor") from error
+    _MEASURED.keep(home, device, found)

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.methods.whole import Whole
 from trainonce.methods.data.insertion.news import News
 from trainonce.methods.probe.trace.unlearned import OUTCOMES, Unlearned
 from trainonce.methods.weights.unlearning.gradient_ascent import GradientAscent
@@ -17,23 +17,6 @@ from trainonce.models.build import build
 from trainonce.models.decoder import DecoderSettings
 from trainonce.sites import Completion, Item, SettingError, Unlearning
 from trainonce.stream.stream import TokenStream
-
-
-class Whole:
-    """A module as a probe sees it."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.model = model
-
-    def __call__(self, tokens_BT: Tensor) -> Tensor:
-        found: Tensor = self.model(tokens_BT)
-        return found
-
-    def embedded(self, tokens_BT: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
-        raise NotImplementedError
-
-    def changed(self, by: Callable[[nn.Module], nn.Module]) -> Whole:
-        return Whole(by(self.model))
 
 
 def whole_text(item: Item) -> tuple[int, ...]:

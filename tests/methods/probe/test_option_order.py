@@ -14,7 +14,7 @@ from trainonce.methods.probe import OptionOrder
 from trainonce.methods.probe.recall.option_order import isolation, order_scores, rendered
 from trainonce.models.build import build
 from trainonce.models.decoder import DecoderSettings
-from trainonce.plan.jobs import _test_tokens
+from trainonce.plan.measuring import tokens_read
 from trainonce.sites import Item, LanguageModel, Options, SettingError
 
 VOCABULARY = 12
@@ -116,7 +116,7 @@ def test_plans_count_the_tokens_that_it_reads() -> None:
         return torch.zeros(*tokens_BT.shape, VOCABULARY)
 
     OptionOrder()(model, [item(TEST)])
-    assert _test_tokens(item(TEST)) == sum(read)
+    assert tokens_read(item(TEST)) == sum(read)
 
 
 @pytest.mark.parametrize("threshold", [-0.5, 0.5, math.nan])

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 import torch
@@ -9,33 +7,16 @@ import torch.nn.functional as F
 from scipy import stats
 from torch import Tensor, nn
 
+from tests.methods.whole import Whole
 from trainonce.methods.data.insertion.watermark import Watermark
 from trainonce.methods.probe.trace.watermark_gradient import WatermarkGradient, statistic
 from trainonce.models.build import build
 from trainonce.models.decoder import DecoderSettings
-from trainonce.models.embedding import adding, changed, gaussian
+from trainonce.models.embedding import adding, gaussian
 from trainonce.sites import Item, SettingError, Watermarked
 from trainonce.stream.marks import Noise
 
 TEXT = tuple(range(5, 25))
-
-
-class Whole:
-    """A module as a probe sees it."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.model = model
-
-    def __call__(self, tokens_BT: Tensor) -> Tensor:
-        found: Tensor = self.model(tokens_BT)
-        return found
-
-    def embedded(self, tokens_BT: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
-        with changed(self.model, change):
-            return self(tokens_BT)
-
-    def changed(self, by: Callable[[nn.Module], nn.Module]) -> Whole:
-        return Whole(by(self.model))
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,8 @@ from trainonce.plan.early.settle import (
 )
 from trainonce.stream.mixture import Mixture
 from trainonce.study.questions import StopEarly
-from trainonce.tasks.specs import StopRule, TrainSpec
+from trainonce.tasks.specs.decisions import StopRule
+from trainonce.tasks.specs.runs import TrainSpec
 from trainonce.train.settings import AdamWSettings, TrainSettings
 
 PARTS = 16

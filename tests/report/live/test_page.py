@@ -24,7 +24,8 @@ from starlette.testclient import TestClient
 from tests.report.live.conftest import HOSTILE
 from trainonce import Study
 from trainonce.analysis.answering import answers_so_far, serving
-from trainonce.plan.plan import Job, Plan
+from trainonce.plan.jobs import Job
+from trainonce.plan.plan import Plan
 from trainonce.report.live import app as live_module
 from trainonce.report.live.app import POLICY, Live, live_app, stream
 from trainonce.report.live.facts import Facts, Seen, changed

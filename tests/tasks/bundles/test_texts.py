@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pytest
 import torch
@@ -77,6 +77,23 @@ def test_numbers_that_leave_nothing_are_refused(field: str, settings: dict[str, 
     with pytest.raises(SettingError) as raised:
         Texts(**settings)  # type: ignore[arg-type]
     assert raised.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("field", "settings", "reason"),
+    [
+        ("length", {"length": 64}, "left at 32 with `bag`, which reads whole texts, not 64"),
+        ("width", {"width": 8, "encoder": "minilm"}, "left at 64 with a pretrained encoder"),
+    ],
+)
+def test_what_an_encoder_does_not_look_at_is_refused(
+    field: str, settings: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(SettingError, match=reason) as raised:
+        Texts(**settings)
+    assert raised.value.field == field
+    Texts(width=8)
+    Texts(length=64, encoder="minilm")
 
 
 @pytest.fixture(scope="module")

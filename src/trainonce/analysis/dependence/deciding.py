@@ -25,7 +25,7 @@ from trainonce.analysis.effects import Floats, Sample, holm
 from trainonce.analysis.samples import sample_of
 from trainonce.plan.dependence import Combination, DependencePlan
 from trainonce.plan.factorial import Factorial
-from trainonce.plan.plan import PlannedQuestion
+from trainonce.plan.planned import PlannedQuestion
 from trainonce.run.cache import JobCache
 from trainonce.stream.keys import generator
 

@@ -159,22 +159,19 @@ def replace(model: nn.Module, name: str, layer: nn.Module) -> nn.Module:
     return model
 
 
-def computed(
-    model: nn.Module, kind: type[nn.Module], name: str | None = None
-) -> list[tuple[nn.Module, str]]:
+def computed(model: nn.Module, kind: type[nn.Module]) -> list[tuple[nn.Module, str]]:
     """Layers of ``model`` with a tensor that a parametrization of ``kind`` computes, and its name.
 
     Args:
         model: in which to look.
         kind: of the parametrization, the first of the tensor's.
-        name: of the tensor; any when None.
     """
     return [
         (layer, tensor)
         for layer in model.modules()
         if parametrize.is_parametrized(layer)
         for tensor, parts in layer.parametrizations.items()  # type: ignore[union-attr, operator]
-        if isinstance(parts[0], kind) and name in (None, tensor)
+        if isinstance(parts[0], kind)
     ]
 
 

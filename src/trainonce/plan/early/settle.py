@@ -21,7 +21,8 @@ from trainonce.plan.early.prediction import FEWEST, fit_predictors
 from trainonce.plan.early.rule import Decision, Flags, Floats
 from trainonce.plan.early.stopping import Predictive
 from trainonce.study.questions import StopEarly
-from trainonce.tasks.specs import StopRule, TrainSpec
+from trainonce.tasks.specs.decisions import StopRule
+from trainonce.tasks.specs.runs import TrainSpec
 
 CHECKPOINTS = 16
 """Parts of a run whose mean losses are its curve; rungs stand at the end of one."""

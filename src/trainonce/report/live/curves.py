@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from trainonce.plan.plan import Plan, Role
+from trainonce.plan.jobs import Role
+from trainonce.plan.plan import Plan
 from trainonce.run.cache import JobCache
 from trainonce.run.losses import saved_losses
 from trainonce.run.status import JobStatus

@@ -17,7 +17,7 @@ from trainonce.report.times import duration
 from trainonce.run.status import DEAD_SECONDS, JobStatus, StudyStatus
 from trainonce.run.tables import DONE
 from trainonce.study.schema import AA
-from trainonce.tasks.specs import StateSpec
+from trainonce.tasks.specs.runs import StateSpec
 
 Fact = str | int | float | bool
 Facts = dict[str, Fact]

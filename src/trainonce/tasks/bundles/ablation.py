@@ -16,15 +16,19 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
-from trainonce.methods.optimizer.descent.adamw import AdamW
 from trainonce.methods.optimizer.schedule.rewarm import Rewarm
 from trainonce.methods.registry import Outcome
 from trainonce.methods.weights.merging.average import Average
 from trainonce.sites import SettingError
-from trainonce.tasks.bundles.language import decoder, heldout_loss, pieces, tokenizer, windows
+from trainonce.tasks.bundles.language import (
+    decoder,
+    heldout_loss,
+    pieces,
+    tokenizer,
+    train_on,
+    windows,
+)
 from trainonce.tasks.registry import task
-from trainonce.tasks.training import descend
-from trainonce.train.losses import token_losses
 
 RANK = Outcome(
     name="rank_correlation",
@@ -132,14 +136,8 @@ def _train(
     """Train on parts in equal shares, a part a step in turn of a shuffled round."""
     texts = _texts(task.vocabulary)
     reads = [windows(texts[part], task.batch, task.sequence, drawn) for part in mixture]
-    turns = [reads[step % len(reads)] for step in range(steps)]
-
-    def loss(step: int) -> Tensor:
-        tokens_BT = next(turns[step])
-        return token_losses(model(tokens_BT[:, :-1]), tokens_BT[:, 1:]).mean()
-
-    optimizer = AdamW(lr=task.lr, betas=(0.9, 0.95))(model.parameters())
-    descend(loss, optimizer, steps, Rewarm(warmup=0.1))
+    in_turn = (next(read) for read in itertools.cycle(reads))
+    train_on(model, in_turn, steps, task.lr, Rewarm(warmup=0.1))
 
 
 @cache

@@ -17,15 +17,12 @@ from torch import Tensor, nn
 
 from trainonce.methods.data.mixture.critical_ratio import critical_ratio
 from trainonce.methods.data.mixture.latest_ratio import LatestRatio
-from trainonce.methods.optimizer.descent.adamw import AdamW
 from trainonce.methods.optimizer.schedule.rewarm import Rewarm
 from trainonce.methods.registry import Outcome
 from trainonce.sites import Continued, Family, SettingError, Site
-from trainonce.tasks.bundles.language import decoder, heldout_loss, text, windows
+from trainonce.tasks.bundles.language import decoder, heldout_loss, text, train_on, windows
 from trainonce.tasks.placing import At
 from trainonce.tasks.registry import task
-from trainonce.tasks.training import descend
-from trainonce.train.losses import token_losses
 
 HELD = 2_048
 """Tokens of each domain that the loss is measured on."""
@@ -117,7 +114,7 @@ def _continued(task: Continuation, seed: int) -> Continued:
     drawn = torch.Generator().manual_seed(seed)
     start = decoder(task.vocabulary, task.width, task.layers, 4, drawn)
     manual = windows(text("manual", task.vocabulary).train, task.batch, task.sequence, drawn)
-    _descend(task, start, manual, task.pretraining, Rewarm(warmup=0.05))
+    train_on(start, manual, task.pretraining, task.lr, Rewarm(warmup=0.05))
     losses = np.array([_gone_on(task, start, share, seed) for share in task.shares])
     general_before, domain_before = _losses(task, start)
     step_tokens = task.batch * task.sequence
@@ -146,7 +143,7 @@ def _gone_on(
                 found.append(_losses(task, model))
             yield tokens_BT
 
-    _descend(task, model, reading(), task.steps, Rewarm(warmup=0.05, floor=1.0))
+    train_on(model, reading(), task.steps, task.lr, Rewarm(warmup=0.05, floor=1.0))
     return [*found, _losses(task, model)]
 
 
@@ -162,17 +159,6 @@ def _mixed(task: Continuation, share: float, drawn: torch.Generator) -> Iterator
     while True:
         is_code_B = torch.rand(task.batch, generator=drawn) < share
         yield torch.where(is_code_B[:, None], next(code), next(manual))
-
-
-def _descend(
-    task: Continuation, model: nn.Module, read: Iterator[Tensor], steps: int, schedule: Rewarm
-) -> None:
-    def loss(_step: int) -> Tensor:
-        tokens_BT = next(read)
-        return token_losses(model(tokens_BT[:, :-1]), tokens_BT[:, 1:]).mean()
-
-    optimizer = AdamW(lr=task.lr, betas=(0.9, 0.95))(model.parameters())
-    descend(loss, optimizer, steps, schedule)
 
 
 def _losses(task: Continuation, model: nn.Module) -> tuple[float, float]:

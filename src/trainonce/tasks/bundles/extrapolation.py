@@ -21,11 +21,17 @@ from trainonce.methods.study.scaling.checkpoint_fit import CheckpointFit
 from trainonce.methods.study.scaling.chinchilla import Chinchilla
 from trainonce.methods.study.scaling.heldout import relative_error
 from trainonce.sites import Family, Point, SettingError, Site
-from trainonce.tasks.bundles.language import Domain, decoder, heldout_loss, text, windows
+from trainonce.tasks.bundles.language import (
+    Domain,
+    decoder,
+    heldout_loss,
+    language_loss,
+    text,
+    windows,
+)
 from trainonce.tasks.placing import At
 from trainonce.tasks.registry import task
 from trainonce.tasks.training import descend
-from trainonce.train.losses import token_losses
 
 HELD = 2_048
 """Tokens that the loss of a checkpoint is measured on."""
@@ -165,8 +171,7 @@ def _run(task: Extrapolation, domain: Domain, width: int, steps: int, seed: int)
     def loss(step: int) -> Tensor:
         if step in moments[:-1]:
             measure(step)
-        tokens_BT = next(read)
-        return token_losses(model(tokens_BT[:, :-1]), tokens_BT[:, 1:]).mean()
+        return language_loss(model, next(read))
 
     rate = task.lr * math.sqrt(WIDTH / width)
     optimizer = AdamW(lr=rate, betas=(0.9, 0.95))(model.parameters())

@@ -26,7 +26,7 @@ from trainonce.stream.tokenizers import FastTokenizer, train_bpe
 from trainonce.tasks.given import Given, GivenError, Or
 from trainonce.tasks.placing import At
 from trainonce.tasks.registry import task
-from trainonce.tasks.training import descend
+from trainonce.tasks.training import Schedule, descend
 from trainonce.train.losses import token_losses
 
 Domain = str | Given
@@ -234,6 +234,23 @@ def decoder(
     """A small decoder with weights drawn from ``generator``."""
     settings = DecoderSettings(width=width, layers=layers, heads=heads)
     return Decoder(settings, vocabulary).initialize(generator)
+
+
+def language_loss(model: nn.Module, tokens_BT: Tensor) -> Tensor:
+    """The mean loss of all tokens but the first, in nats."""
+    return token_losses(model(tokens_BT[:, :-1]), tokens_BT[:, 1:]).mean()
+
+
+def train_on(
+    model: nn.Module, read: Iterator[Tensor], steps: int, lr: float, schedule: Schedule
+) -> None:
+    """Take ``steps`` steps on what is read, ``(B, T)`` tokens each, with AdamW.
+
+    Raises:
+        FloatingPointError: as `descend`.
+    """
+    optimizer = AdamW(lr=lr, betas=(0.9, 0.95))(model.parameters())
+    descend(lambda _step: language_loss(model, next(read)), optimizer, steps, schedule)
 
 
 @torch.no_grad()

@@ -8,18 +8,25 @@ from functools import lru_cache
 from typing import Annotated, Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from trainonce.methods.model.adapters.partial_tuning import PartialTuning
 from trainonce.methods.optimizer.descent.adamw import AdamW
 from trainonce.methods.optimizer.schedule.rewarm import Rewarm
 from trainonce.methods.registry import Outcome
 from trainonce.sites import Family, SettingError, Site
-from trainonce.tasks.bundles.language import HELDOUT, decoder, heldout_loss, text, windows
+from trainonce.tasks.bundles.language import (
+    HELDOUT,
+    decoder,
+    heldout_loss,
+    language_loss,
+    text,
+    train_on,
+    windows,
+)
 from trainonce.tasks.placing import At
 from trainonce.tasks.registry import task
 from trainonce.tasks.training import descend
-from trainonce.train.losses import token_losses
 
 VOCABULARY = 512
 BATCH = 16
@@ -124,11 +131,6 @@ class LanguageTuning:
         }
 
 
-def language_loss(model: nn.Module, tokens_BT: Tensor) -> Tensor:
-    """The mean loss of all tokens but the first."""
-    return token_losses(model(tokens_BT[:, :-1]), tokens_BT[:, 1:]).mean()
-
-
 @lru_cache(maxsize=4)
 def pretrained(start: Start) -> nn.Module:
     """The decoder after pretraining on code, made once a process; not to be changed."""
@@ -140,7 +142,5 @@ def pretrained(start: Start) -> nn.Module:
         model = start.method(model)
     if start.steps:
         read = windows(text("code", VOCABULARY).train, BATCH, SEQUENCE, drawn)
-        optimizer = AdamW(lr=4e-3, betas=(0.9, 0.95))(model.parameters())
-        rate = Rewarm(warmup=0.05)
-        descend(lambda _step: language_loss(model, next(read)), optimizer, start.steps, rate)
+        train_on(model, read, start.steps, 4e-3, Rewarm(warmup=0.05))
     return model

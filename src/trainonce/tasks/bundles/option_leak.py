@@ -17,10 +17,9 @@ from trainonce.methods.optimizer.schedule.rewarm import Rewarm
 from trainonce.methods.probe.recall.option_order import OptionOrder, rendered
 from trainonce.methods.registry import Outcome
 from trainonce.sites import Item, Options, SettingError
-from trainonce.tasks.bundles.language import decoder, text, tokenizer, windows
+from trainonce.tasks.bundles.language import decoder, language_loss, text, tokenizer, windows
 from trainonce.tasks.registry import task
 from trainonce.tasks.training import descend
-from trainonce.train.losses import token_losses
 
 LIKELIEST = Outcome(
     name="likeliest_accuracy",
@@ -159,7 +158,7 @@ class OptionLeak:
                     last = self.sequence + 1 - len(found)
                     start = int(torch.randint(last + 1, (), generator=drawn))
                     tokens_BT[row, start : start + len(found)] = found
-            return token_losses(model(tokens_BT[:, :-1]), tokens_BT[:, 1:]).mean()
+            return language_loss(model, tokens_BT)
 
         optimizer = AdamW(lr=self.lr, betas=(0.9, 0.95))(model.parameters())
         descend(loss, optimizer, self.steps, Rewarm(warmup=0.05))

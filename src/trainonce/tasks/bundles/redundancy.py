@@ -18,11 +18,10 @@ from trainonce.methods.optimizer.schedule.rewarm import Rewarm
 from trainonce.methods.registry import Outcome
 from trainonce.models.decoder import Decoder
 from trainonce.sites import Family, SettingError, Site
-from trainonce.tasks.bundles.language import decoder, heldout_loss, text
+from trainonce.tasks.bundles.language import decoder, heldout_loss, language_loss, text
 from trainonce.tasks.placing import At
 from trainonce.tasks.registry import task
 from trainonce.tasks.training import batches, descend
-from trainonce.train.losses import token_losses
 
 LOSS = Outcome(
     name="heldout_loss",
@@ -127,7 +126,7 @@ class Redundancy:
 
         def loss(_step: int) -> Tensor:
             tokens_BT = documents_KT[which_N[next(samples)]]
-            return token_losses(model(tokens_BT[:, :-1]), tokens_BT[:, 1:]).mean()
+            return language_loss(model, tokens_BT)
 
         descend(loss, self.optimizer(model.parameters()), self.steps, Rewarm(warmup=0.05))
         return {

@@ -6,6 +6,7 @@ Shape suffixes: B batch, T tokens.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Annotated, Any, Literal
@@ -13,15 +14,12 @@ from typing import Annotated, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from trainonce.methods.optimizer.descent.adamw import AdamW
 from trainonce.methods.optimizer.schedule.rewarm import Rewarm
 from trainonce.methods.registry import Outcome
 from trainonce.sites import Family, SettingError, Site
-from trainonce.tasks.bundles.language import Domain, decoder, heldout_loss, text, windows
+from trainonce.tasks.bundles.language import Domain, decoder, heldout_loss, text, train_on, windows
 from trainonce.tasks.placing import At
 from trainonce.tasks.registry import task
-from trainonce.tasks.training import descend
-from trainonce.train.losses import token_losses
 
 LOSS = Outcome(
     name="loss",
@@ -97,33 +95,19 @@ def _trained(task: Steering, seed: int) -> dict[str, nn.Module]:
     """The four models, kept as trials of one seed that read another one of them follow."""
     torch.manual_seed(seed)
     models: dict[str, nn.Module] = {}
+
+    def read(domain: Domain, drawn: torch.Generator) -> Iterator[Tensor]:
+        return windows(text(domain, task.vocabulary).train, task.batch, task.sequence, drawn)
+
     for name, width in (("large", task.width), ("small", task.small)):
         drawn = torch.Generator().manual_seed(seed)
         model: nn.Module = decoder(task.vocabulary, width, task.layers, 4, drawn)
-        _train(task, model, "manual", task.steps, task.lr, drawn)
+        train_on(model, read("manual", drawn), task.steps, task.lr, Rewarm(warmup=0.05))
         tuned = copy.deepcopy(model)
-        _train(task, tuned, "code", task.tuning, task.lr / 3, drawn)
+        train_on(tuned, read("code", drawn), task.tuning, task.lr / 3, Rewarm(warmup=0.05))
         models[name] = model
         models["tuned" if name == "large" else "small tuned"] = tuned
     return models
-
-
-def _train(
-    task: Steering,
-    model: nn.Module,
-    domain: Domain,
-    steps: int,
-    lr: float,
-    drawn: torch.Generator,
-) -> None:
-    read = windows(text(domain, task.vocabulary).train, task.batch, task.sequence, drawn)
-
-    def loss(_step: int) -> Tensor:
-        tokens_BT = next(read)
-        return token_losses(model(tokens_BT[:, :-1]), tokens_BT[:, 1:]).mean()
-
-    optimizer = AdamW(lr=lr, betas=(0.9, 0.95))(model.parameters())
-    descend(loss, optimizer, steps, Rewarm(warmup=0.05))
 
 
 class _Steered(nn.Module):

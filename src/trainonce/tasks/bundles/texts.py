@@ -117,7 +117,7 @@ class Texts:
     )
 
     def __post_init__(self) -> None:
-        """Refuse numbers that no text is left by."""
+        """Refuse numbers that no text is left by, and what the encoder does not look at."""
         if self.train < self.batch:
             raise SettingError("train", f"at least the batch of {self.batch}, not {self.train}")
         if self.steps < 1:
@@ -126,6 +126,12 @@ class Texts:
             raise SettingError("test", f"at least 0, not {self.test}")
         if self.length < 3:
             raise SettingError("length", f"at least 3 tokens, not {self.length}")
+        if self.encoder == BAG and self.length != Texts.length:
+            told = f"left at {Texts.length} with `{BAG}`, which reads whole texts"
+            raise SettingError("length", f"{told}, not {self.length}")
+        if self.encoder != BAG and self.width != Texts.width:
+            told = f"left at {Texts.width} with a pretrained encoder, which has a width of its own"
+            raise SettingError("width", f"{told}, not {self.width}")
 
     def __call__(self, seed: int) -> dict[str, float]:
         """Accuracy and cross-entropy on test texts, and how many parameters were trained."""

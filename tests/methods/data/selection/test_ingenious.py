@@ -11,8 +11,6 @@ from torch import Tensor
 from trainonce.methods.data.selection.ingenious import (
     Ingenious,
     drawn,
-    facility_location,
-    gains,
     lazy_greedy,
     pooled,
     similarity,
@@ -28,6 +26,11 @@ def exact(count: int, seed: int, levels: int = 64) -> Tensor:
     """Similarities in 64ths, whose sums are exact in any order, so that ties are ties."""
     similarity_NN = torch.randint(levels + 1, (count, count), generator=generator(seed)) / 64
     return torch.maximum(similarity_NN, similarity_NN.T).double()
+
+
+def facility_location(similarity_NN: Tensor, chosen: Tensor) -> float:
+    """How well the samples ``chosen`` stand for all: the sum of the highest similarities."""
+    return float(similarity_NN[:, chosen].amax(dim=1).sum()) if len(chosen) else 0.0
 
 
 def naive(similarity_NN: Tensor, budget: int) -> list[int]:
@@ -48,7 +51,7 @@ def naive(similarity_NN: Tensor, budget: int) -> list[int]:
 @pytest.mark.parametrize("seed", range(4))
 def test_lazy_greedy_is_naive_greedy(seed: int, levels: int) -> None:
     similarity_NN = exact(14, seed, levels)
-    assert lazy_greedy(similarity_NN).tolist() == naive(similarity_NN, 14)
+    assert lazy_greedy(similarity_NN)[0].tolist() == naive(similarity_NN, 14)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # what it imports of scipy
@@ -60,7 +63,8 @@ def test_gains_are_those_of_the_authors_library() -> None:
         n=60, mode="dense", sijs=similarity_NN.numpy(), separate_rep=False
     )
     found = other.maximize(budget=25, optimizer="NaiveGreedy", show_progress=False)
-    own = gains(similarity_NN, 25)[lazy_greedy(similarity_NN, 25)]
+    order, gain_N = lazy_greedy(similarity_NN)
+    own = gain_N[order[:25]]
     # its matrix is of single precision, whose rounding adds up over 60 samples
     torch.testing.assert_close(
         own, torch.tensor([one for _, one in found]).double(), atol=6e-6, rtol=0.0
@@ -75,13 +79,13 @@ def test_greedy_is_at_least_so_near_to_the_best_of_all_subsets(seed: int) -> Non
         facility_location(similarity_NN, torch.tensor(chosen))
         for chosen in itertools.combinations(range(10), 3)
     )
-    greedy = facility_location(similarity_NN, lazy_greedy(similarity_NN, 3))
+    greedy = facility_location(similarity_NN, lazy_greedy(similarity_NN)[0][:3])
     assert (1 - 1 / math.e) * best <= greedy <= best + 1e-12
 
 
 def test_gains_add_up_to_what_the_set_is_worth_and_never_grow() -> None:
     similarity_NN = similarity(torch.randn(30, 4, generator=generator(5)))
-    order, gain_N = lazy_greedy(similarity_NN), gains(similarity_NN)
+    order, gain_N = lazy_greedy(similarity_NN)
     worth = [facility_location(similarity_NN, order[:size]) for size in range(31)]
     torch.testing.assert_close(gain_N[order].cumsum(0), torch.tensor(worth[1:]).double())
     assert all(one >= other for one, other in itertools.pairwise(gain_N[order].tolist()))
@@ -89,9 +93,10 @@ def test_gains_add_up_to_what_the_set_is_worth_and_never_grow() -> None:
 
 def test_a_copy_gains_nothing() -> None:
     features_ND = torch.randn(12, 4, generator=generator(6))
-    gain_N = gains(similarity(features_ND.repeat(2, 1)))
-    assert (gain_N.view(2, 12).amin(dim=0) < 1e-12).all()
-    torch.testing.assert_close(gain_N.view(2, 12).sum(0), 2 * gains(similarity(features_ND)))
+    _, alone_N = lazy_greedy(similarity(features_ND))
+    _, both_N = lazy_greedy(similarity(features_ND.repeat(2, 1)))
+    assert (both_N.view(2, 12).amin(dim=0) < 1e-12).all()
+    torch.testing.assert_close(both_N.view(2, 12).sum(0), 2 * alone_N)
 
 
 def test_samples_are_drawn_by_the_taylor_softmax_of_their_gains() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from trainonce.methods.data.conditioning.shapes import refuse_other_shapes
 from trainonce.methods.registry import method
 from trainonce.sites import Conditioned, Family, SettingError, Site
 
@@ -64,10 +65,7 @@ class MetadataConditioning:
         Raises:
             ValueError: when either is of more than one axis, or the document is empty.
         """
-        if document_T.ndim != 1 or not len(document_T):
-            raise ValueError(f"a document is (T,) of some tokens, not {tuple(document_T.shape)}")
-        if metadata_M.ndim != 1:
-            raise ValueError(f"metadata is (M,) of a document, not {tuple(metadata_M.shape)}")
+        refuse_other_shapes(document_T, metadata_M)
         counts_T = torch.ones_like(document_T, dtype=torch.bool)
         if progress >= 1 - self.cooldown:
             return Conditioned(document_T, counts_T)

@@ -9,6 +9,7 @@ import torch
 import xxhash
 from torch import Tensor
 
+from trainonce.methods.data.conditioning.shapes import refuse_other_shapes
 from trainonce.methods.registry import method
 from trainonce.sites import Conditioned, Family, SettingError, Site
 
@@ -76,10 +77,7 @@ class PartialMetadata:
         Raises:
             ValueError: when either is of more than one axis, or the document is empty.
         """
-        if document_T.ndim != 1 or not len(document_T):
-            raise ValueError(f"a document is (T,) of some tokens, not {tuple(document_T.shape)}")
-        if metadata_M.ndim != 1:
-            raise ValueError(f"metadata is (M,) of a document, not {tuple(metadata_M.shape)}")
+        refuse_other_shapes(document_T, metadata_M)
         read = document_T.to("cpu", torch.int64).numpy().tobytes() + struct.pack("<d", progress)
         told = self.depth if xxhash.xxh3_64_intdigest(read, self.salt) < self.share * _SHARES else 0
         head = metadata_M[:told].to(document_T)

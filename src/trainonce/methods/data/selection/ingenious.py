@@ -44,7 +44,8 @@ class Ingenious:
     all samples, and in each part of n a matrix of n x n and some 10 n sums over n.
 
     >>> features_ND = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
-    >>> gains(similarity(features_ND)).tolist()    # of three copies one stands for all
+    >>> _, gain_N = lazy_greedy(similarity(features_ND))
+    >>> gain_N.tolist()    # of three copies one stands for all
     [3.0, 0.0, 0.0, 1.0]
     >>> method = Ingenious(temperature=0.01)
     >>> sorted(method(features_ND, 2, torch.Generator().manual_seed(0)).tolist())
@@ -85,7 +86,7 @@ class Ingenious:
         order = torch.randperm(count, generator=generator)
         found, read = [], 0
         for part in order.tensor_split(math.ceil(count / self.part)):
-            gain_N = gains(similarity(features_ND[part]))
+            _, gain_N = lazy_greedy(similarity(features_ND[part]))
             end = read + len(part)
             share = budget * end // count - budget * read // count
             found.append(part[drawn(gain_N, share, generator, self.temperature)])
@@ -120,45 +121,17 @@ def similarity(features_ND: Tensor) -> Tensor:
     return (unit_ND @ unit_ND.T).clamp(min=0.0)
 
 
-def gains(similarity_NN: Tensor, budget: int | None = None) -> Tensor:
-    """What each sample adds to facility location as greedy search comes to it: ``(N,)``.
+def lazy_greedy(similarity_NN: Tensor) -> tuple[Tensor, Tensor]:
+    """The order ``(N,)`` in which greedy search takes samples, and what each adds then ``(N,)``.
 
-    Lazy: what a sample would add never grows with the set, so that most need no new look.
+    Adds to facility location, the sum of the highest similarities to a sample that is taken; of
+    equal ones the first is taken. Lazy: what a sample would add never grows with the set, so that
+    most need no new look.
 
     Args:
         similarity_NN: at least 0, of the sample in a row to the one that may stand for it in a
             column.
-        budget: samples to find, from the first on; all when left out. Others gain 0.
     """
-    return _walk(similarity_NN, budget)[1]
-
-
-def lazy_greedy(similarity_NN: Tensor, budget: int | None = None) -> Tensor:
-    """The order ``(budget,)`` in which greedy search takes samples, of equal ones the first.
-
-    Args:
-        similarity_NN: as `gains` takes it.
-        budget: samples to find; all when left out.
-    """
-    return _walk(similarity_NN, budget)[0]
-
-
-def facility_location(similarity_NN: Tensor, chosen: Tensor) -> float:
-    """How well the samples ``chosen`` stand for all: the sum of the highest similarities."""
-    return float(similarity_NN[:, chosen].amax(dim=1).sum()) if len(chosen) else 0.0
-
-
-def drawn(
-    gain_N: Tensor, budget: int, generator: torch.Generator, temperature: float = 1.0
-) -> Tensor:
-    """Samples ``(budget,)`` without replacement, by the Taylor-softmax of their gains."""
-    if not budget:
-        return torch.zeros(0, dtype=torch.int64)
-    x_N = gain_N.double() / temperature
-    return torch.multinomial(1 + x_N + x_N**2 / 2, budget, generator=generator)
-
-
-def _walk(similarity_NN: Tensor, budget: int | None) -> tuple[Tensor, Tensor]:
     # a row a sample that may stand for others, so that what it adds is read in one go
     by_sample_NN: NDArray[np.float64] = np.ascontiguousarray(similarity_NN.double().numpy().T)
     count = len(by_sample_NN)
@@ -167,7 +140,7 @@ def _walk(similarity_NN: Tensor, budget: int | None) -> tuple[Tensor, Tensor]:
     heapq.heapify(heap)
     order: list[int] = []
     gain_N = torch.zeros(count, dtype=torch.float64)
-    while heap and len(order) < (count if budget is None else budget):
+    while heap:
         bound, index = heap[0]
         gain = float(np.maximum(by_sample_NN[index] - best_N, 0.0).sum()) if bound else 0.0
         if (-gain, index) > min(heap[1:3], default=(0.0, count)):
@@ -178,3 +151,13 @@ def _walk(similarity_NN: Tensor, budget: int | None) -> tuple[Tensor, Tensor]:
         gain_N[index] = gain
         np.maximum(best_N, by_sample_NN[index], out=best_N)
     return torch.tensor(order, dtype=torch.int64), gain_N
+
+
+def drawn(
+    gain_N: Tensor, budget: int, generator: torch.Generator, temperature: float = 1.0
+) -> Tensor:
+    """Samples ``(budget,)`` without replacement, by the Taylor-softmax of their gains."""
+    if not budget:
+        return torch.zeros(0, dtype=torch.int64)
+    x_N = gain_N.double() / temperature
+    return torch.multinomial(1 + x_N + x_N**2 / 2, budget, generator=generator)

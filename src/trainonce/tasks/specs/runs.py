@@ -1,7 +1,4 @@
-"""The specs of language jobs: all that determines a result, and nothing else.
-
-A job's key is the hash of its spec.
-"""
+"""The specs of jobs that leave a model: training runs, their states, and averages of them."""
 
 from __future__ import annotations
 
@@ -14,17 +11,12 @@ from pydantic import TypeAdapter
 
 from trainonce.methods.registry import Method, methods
 from trainonce.models.decoder import DecoderSettings
-from trainonce.sites import Item
 from trainonce.stream.corpus import Corpus
 from trainonce.stream.mixture import Mixed, Mixture
 from trainonce.stream.parts import Parts
 from trainonce.stream.stream import TokenStream
 from trainonce.tasks.keys import adapter, hashed, spec_hash, text_of
-from trainonce.tasks.trial import TrialSpec
 from trainonce.train.settings import ProcessSettings, TrainSettings
-
-HELDOUT_PROBE = "heldout_loss"
-STEERING = "proxy_tuning"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -275,177 +267,8 @@ class AverageSpec:
         return spec_hash(adapter(AverageSpec).dump_python(self, mode="json"))
 
 
-@dataclass(frozen=True, kw_only=True)
-class PartOf:
-    """A part of a corpus, as a measurement's spec says it.
-
-    Attributes:
-        parts: fingerprint of the parts.
-        name: the part's.
-    """
-
-    parts: str
-    name: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Steered:
-    """How a model is steered while it is measured: by what tuning did to a small one.
-
-    Attributes:
-        tuned: the small model after it was tuned.
-        untuned: the same without.
-        alpha: strength, see `trainonce.methods.inference.steering.proxy_tuning`.
-        version: of the method.
-    """
-
-    tuned: TrainSpec
-    untuned: TrainSpec
-    alpha: float = 1.0
-    version: int = field(default_factory=lambda: methods()[STEERING].version)
-
-
-@dataclass(frozen=True, kw_only=True)
-class MeasureSpec:
-    """All that determines the measurements of one probe on one trained model.
-
-    Attributes:
-        trained: the run that trains the model.
-        probe: the probe's name.
-        version: its version.
-        treated: whose items are measured; None for a probe of the model as a whole.
-        step: after how many steps of the run; None for its end.
-        part: the part of the held-out documents that it reads; all of them when None. Left out of
-            the key then.
-        average: the average that is measured in place of ``trained``, which is a run of its shape.
-            Left out of the key when None.
-        steered: what steers the model; None for the model as it is. Left out of the key then.
-    """
-
-    kind: Literal["measure"] = "measure"
-    trained: TrainSpec
-    probe: str
-    version: int
-    treated: Treated | None = None
-    step: int | None = None
-    part: PartOf | None = None
-    average: AverageSpec | None = None
-    steered: Steered | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse an average of other runs."""
-        if self.average and self.average.trained != self.trained:
-            raise ValueError("an average is measured with the first of its own runs as `trained`")
-
-    @property
-    def parents(self) -> tuple[Model, ...]:
-        """The jobs that leave the models it takes: the measured one, and those that steer it."""
-        steering = (self.steered.tuned, self.steered.untuned) if self.steered else ()
-        return (self.measured, *steering)
-
-    @property
-    def measured(self) -> Model:
-        """The job that leaves the model which is measured."""
-        if self.average is not None:
-            return self.average
-        if self.step is None:
-            return self.trained
-        return StateSpec(trained=self.trained, step=self.step)
-
-    @cached_property
-    def key(self) -> str:
-        """The job's key."""
-        own = adapter(MeasureSpec).dump_python(self, mode="json", exclude={"trained", "treated"})
-        treated = self.treated.text if self.treated else "null"
-        return hashed(text_of(own, trained=self.trained.text, treated=treated))
-
-    def items(self, corpus: Corpus) -> tuple[Item, ...]:
-        """The items to measure: the same ones that the trained run inserts, if it does."""
-        if self.treated is None:
-            return ()
-        stream = self.treated.apply(self.trained.stream(corpus))
-        return stream.items[self.treated.question]
-
-
-@dataclass(frozen=True, kw_only=True)
-class StopRule:
-    """How losing arms are stopped: all that decides it, fixed before any of them is trained.
-
-    Attributes:
-        checkpoints: equal parts of a run; its curve is the mean training loss of each.
-        rungs: the parts, counted from 1, after which it is decided.
-        spend: what predictions may think that they spend (`trainonce.plan.early.stopping`).
-        chance: of a wrong stop that this came to in rehearsals.
-        share: of the arms' steps that were trained in these.
-        curves: those of finished runs, which predictions are learned from; the last value of each
-            is its held-out loss.
-    """
-
-    checkpoints: int
-    rungs: tuple[int, ...]
-    spend: float
-    chance: float
-    share: float
-    curves: tuple[tuple[float, ...], ...]
-
-    def step(self, rung: int, steps: int) -> int:
-        """The step of a run of ``steps`` at which a part ends."""
-        return rung * steps // self.checkpoints
-
-
-@dataclass(frozen=True, kw_only=True)
-class DecideSpec:
-    """All that determines which arms go on after a rung.
-
-    Attributes:
-        runs: those of each arm, a seed each.
-        rule: by which it is decided.
-        rung: one of the rule's.
-    """
-
-    kind: Literal["decide"] = "decide"
-    runs: tuple[tuple[TrainSpec, ...], ...]
-    rule: StopRule
-    rung: int
-
-    @property
-    def trained(self) -> TrainSpec:
-        """The first of the runs."""
-        return self.runs[0][0]
-
-    @property
-    def step(self) -> int:
-        """The step after which it is decided."""
-        return self.rule.step(self.rung, self.trained.train.steps)
-
-    @property
-    def states(self) -> tuple[tuple[StateSpec, ...], ...]:
-        """What is looked at of each arm."""
-        return tuple(tuple(StateSpec(trained=r, step=self.step) for r in arm) for arm in self.runs)
-
-    @property
-    def earlier(self) -> DecideSpec | None:
-        """The decision at the rung before."""
-        before = [rung for rung in self.rule.rungs if rung < self.rung]
-        return replace(self, rung=before[-1]) if before else None
-
-    @property
-    def parents(self) -> tuple[str, ...]:
-        """Keys of the jobs whose results it needs."""
-        states = tuple(state.key for arm in self.states for state in arm)
-        return (*states, self.earlier.key) if self.earlier else states
-
-    @property
-    def key(self) -> str:
-        """The job's key."""
-        return spec_hash(adapter(DecideSpec).dump_python(self, mode="json"))
-
-
 Model = TrainSpec | StateSpec | AverageSpec
 """A job that leaves a model."""
-OfRun = Model | MeasureSpec | DecideSpec
-"""A job behind which a training run stands."""
-Spec = OfRun | TrialSpec
 
 
 def stacked(specs: Sequence[TrainSpec], threads: int) -> tuple[TrainSpec, ...]:
