@@ -57,10 +57,10 @@ QUICK: Settings = {
     **FULL,
     "model": {"width": 32, "layers": 1, "heads": 2},
     "batch": 16,
-    "length": "100 steps",
+    "length": "120 steps",
     "seeds": [1],
 }
-DOSES, QUICK_DOSES = (0, 4, 16, 64), (0, 4, 16)
+DOSES, QUICK_DOSES = (0, 4, 16, 64), (0, 2, 8)
 TAKE = 8
 """Items a dose and seed of each file."""
 SPLITS = ("test", "validation")
