@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,6 +77,20 @@ def test_plan_for_people(command: Command, study: Path) -> None:
     assert found.returncode == 0, found.stderr
     for text in ("Tiny [bold]title[/bold]", "trunk of seed 1", "One run a question: 1", "memory"):
         assert text in found.stdout, text
+
+
+def test_a_plan_tells_which_items_of_a_file_do_not_fit(
+    command: Command, study: Path, tmp_path: Path
+) -> None:
+    rows = ['{"text": "a stone by the river"}\n'] * 4
+    long = f'{{"text": "{"river stone " * 60}"}}\n'
+    (tmp_path / "mine.jsonl").write_text("".join(rows) + long * 9)
+    own = "passages: 2, canaries: 2", "file: mine.jsonl, take: 4, canaries: 2"
+    (tmp_path / "own.yaml").write_text(study.read_text().replace(*own))
+    found = command("plan", tmp_path / "own.yaml")
+    assert found.returncode == 0, found.stderr
+    printed = " ".join(found.stdout.split())
+    assert re.search(r"memory: \d of 1\d items drawn from its file do not fit", printed), printed
 
 
 def test_run_then_report(command: Command, study: Path) -> None:

@@ -61,6 +61,8 @@ def shrunk(text: str) -> str:
             own = registry.methods()[treatment["method"]].settings
             if "file" not in treatment:
                 treatment |= {name: 3 for name in ITEMS if name in own}
+            if "take" in treatment:
+                treatment["take"] = 6
     return yaml.safe_dump(study, sort_keys=False)
 
 
@@ -81,6 +83,11 @@ def fill(folder: Path) -> None:
         for i in range(12)
     ]
     (folder / "items.jsonl").write_text("\n".join(rows))
+    rows = [
+        json.dumps({"id": i, "query": words(4), "choices": [words(1), words(2)], "gold": i % 2})
+        for i in range(12)
+    ]
+    (folder / "arc-easy.jsonl").write_text("\n".join(rows))
     rows = [json.dumps({"text": words(8), "label": "good" if i % 2 else "bad"}) for i in range(12)]
     (folder / "reviews.jsonl").write_text("\n".join(rows))
     for part in ("poems", "novels"):

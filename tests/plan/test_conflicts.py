@@ -38,6 +38,18 @@ def test_the_later_of_two_questions_about_the_same_items_has_a_run_of_its_own(
     assert "not in the trunk, where 'first' deals doses to the same items" in run.reason
 
 
+@pytest.mark.parametrize("method", ["passages", "verbatim"])
+def test_texts_are_the_same_items_whatever_is_asked_of_them(
+    files: Path, home: Path, documents_file: Path, method: str
+) -> None:
+    asked = own("b", "same.jsonl").replace("memorization", method).replace(", canaries: 0", "")
+    if method == "verbatim":
+        asked = asked.replace("file:", "places: [end], prefixes: [1, 2, 3], target: 1, file:")
+    found = planned(files, home, documents_file, own("first", "a.jsonl"), asked)
+    strategies = {one.question.id: one.strategy for one in found.questions}
+    assert strategies["b"] is Strategy.REPLICATE
+
+
 def test_other_items_share_the_trunk(files: Path, home: Path, documents_file: Path) -> None:
     found = planned(files, home, documents_file, own("first", "a.jsonl"), own("b", "other.jsonl"))
     assert {one.strategy for one in found.questions} == {Strategy.MULTIPLEX}

@@ -185,8 +185,8 @@ def test_lanes_named_in_one_error_hold_together(
         ),
         (
             MEMORY.replace("passages: 2, canaries: 2", "canaries: 0, file: long.jsonl"),
-            "questions[0].treatment",
-            "item 'passage-001' has",
+            "questions[0].treatment.file",
+            "long.jsonl:2: 423 tokens with its two end-of-text marks",
         ),
     ],
 )
@@ -197,13 +197,29 @@ def test_items_that_cannot_be_placed_are_problems_of_their_question(
     lines = ['{"text": "a stone"}\n'] * 6
     lines[1] = f'{{"text": "{"river stone " * 60}"}}\n'
     (tmp_path / "long.jsonl").write_text("".join(lines))
-    seeds = "[0, 1, 2, 3, 4, 5]"  # the long item must get a dose above 0 in one of them
     with pytest.raises(StudyError) as error:
-        planned(tmp_path, home, documents_file, question, seeds=seeds)
+        planned(tmp_path, home, documents_file, question)
     (problem,) = error.value.problems
     assert problem.field.startswith(field)
     assert message in problem.right
     assert problem.line == 10
+
+
+def test_items_of_a_file_that_do_not_fit_are_told(
+    tmp_path: Path, home: Path, documents_file: Path
+) -> None:
+    rows = ['{"text": "a stone by the river"}\n'] * 6
+    long = f'{{"text": "{"river stone " * 60}"}}\n'
+    (tmp_path / "long.jsonl").write_text("".join(rows) + long * 6)
+    settings = "canaries: 0, file: long.jsonl, take: 6"
+    question = MEMORY.replace("passages: 2, canaries: 2", settings)
+    memory = planned(tmp_path, home, documents_file, question).questions[0]
+    assert memory.units == 12
+    assert memory.sizes is not None
+    left = memory.sizes.left_out
+    assert 0 < left <= 12
+    told = f"; {left} of {12 + left} did not fit and were left out"
+    assert f"items are drawn at random from its file, anew at each seed{told}" in memory.assumptions
 
 
 def test_a_corpus_that_is_too_small_is_a_problem_of_the_recipe(tmp_path: Path, home: Path) -> None:

@@ -163,6 +163,20 @@ BROKEN: dict[str, tuple[str, str, int, str, str]] = {
         "questions[0].treatment.file",
         "there is no such file",
     ),
+    "how many items are made, beside a file": (
+        "      tokens: 32",
+        "      passages: 4\n      file: study.yaml",
+        18,
+        "questions[0].treatment.passages",
+        "found 4; is about items that are made where no `file` is given: leave it out",
+    ),
+    "a part of no file": (
+        "      tokens: 32",
+        "      take: 32",
+        18,
+        "questions[0].treatment.take",
+        "found 32; draws items of a file of your own",
+    ),
     "heads that do not divide the width": (
         "model: nano",
         "model: {width: 30, layers: 1, heads: 4}",
@@ -337,6 +351,11 @@ def test_paths_are_read_from_the_studys_own_folder(tmp_path: Path) -> None:
     (question,) = study.questions
     assert isinstance(question, ItemQuestion)
     assert question.settings["file"] == str(tmp_path / "items.jsonl")
+    assert "take" not in question.settings  # keys of jobs from before it are as they were
+    part = load(write(tmp_path, text.replace("items.jsonl", "items.jsonl\n      take: 4")))
+    (question,) = part.questions
+    assert isinstance(question, ItemQuestion)
+    assert question.settings["take"] == 4
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

@@ -20,6 +20,9 @@ ENTRY_POINTS = "trainonce.methods"
 LATER: Mapping[str, bool] = {"later": True}
 """Metadata of a setting that came after a method's first release, with a default that does what was
 done before: where it says that, it is left out of a job's key, so that finished jobs are found."""
+MADE: Mapping[str, bool] = {"made": True}
+"""Metadata of a setting of the items that a treatment makes itself, which means nothing beside a
+``file`` of the user's own: a study with both is refused."""
 COPIES = "copies of each item"
 """What doses count, unless a method says otherwise."""
 

@@ -76,6 +76,7 @@ class Sizes:
         strata: seeds and kinds of items within which doses were dealt.
         share: of the tokens of its run that the question changes.
         run_share: of them that all questions in that run change.
+        left_out: items of its file that were drawn and left out, as they do not fit.
     """
 
     treated: int
@@ -83,6 +84,7 @@ class Sizes:
     strata: int
     share: float
     run_share: float
+    left_out: int = 0
 
     def times(self, by: Fraction) -> Sizes:
         """``by`` times as many items in each stratum."""

@@ -235,6 +235,12 @@ def _planned_items(design: Design, question: ItemQuestion) -> PlannedQuestion:
         f"items differ by a standard deviation of {question.outcome.spread:g} in "
         f"{question.outcome.name} (assumed, for the detectable effect only)",
     ]
+    left = sum(trunk.stream.left_out.get(question.id, 0) for trunk in packed)
+    if question.id in packed[0].stream.left_out:
+        assumptions.append(
+            "items are drawn at random from its file, anew at each seed"
+            + (f"; {left} of {left + len(items)} did not fit and were left out" if left else "")
+        )
     if during:
         after = ", ".join(map(str, during))
         assumptions.append(
@@ -250,7 +256,12 @@ def _planned_items(design: Design, question: ItemQuestion) -> PlannedQuestion:
         units=len(items),
         assumptions=tuple(assumptions),
         sizes=Sizes(
-            treated=treated, control=control, strata=strata, share=share, run_share=run_share
+            treated=treated,
+            control=control,
+            strata=strata,
+            share=share,
+            run_share=run_share,
+            left_out=left,
         ),
         during=during,
     )

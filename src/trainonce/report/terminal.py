@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from rich.console import Group, RenderableType
@@ -88,6 +88,7 @@ def plan_view(
     sites = Counter(site.value for planned in plan.questions for site in planned.sites)
     lines = [
         *([changed_sentence(plan)] if plan.tokens else []),
+        *_left_out(plan),
         f"Answers: {plan.run_equivalents:.1f} run-equivalents. One run a question: "
         f"{plan.one_run_a_question:.1f}. Checks, on top: {plan.checks_run_equivalents:.1f}.",
         *([left_sentence(plan, done, prediction)] if done else []),
@@ -107,6 +108,17 @@ def plan_view(
         *map(Text, lines),
         Text(f"Plan {plan.hash}", style="dim"),
     )
+
+
+def _left_out(plan: Plan) -> Iterator[str]:
+    """How many items of the user's own could not be taken, where any could not."""
+    for planned in plan.questions:
+        if planned.sizes and planned.sizes.left_out:
+            drawn = planned.units + planned.sizes.left_out
+            yield (
+                f"{planned.question.id}: {planned.sizes.left_out} of {drawn} items drawn from its "
+                "file do not fit and are left out; the answer is about those that do."
+            )
 
 
 def _reused(

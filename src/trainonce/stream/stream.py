@@ -61,6 +61,8 @@ class TokenStream:
         marks: insertions whose embeddings carry noise.
         reserved: slots that are filled as controllers decide in the run; empty until then.
         mixed: the mixture of parts that the sequences are of; None for the corpus as a whole.
+        left_out: how many items of a question's own file were drawn and passed over, as they do not
+            fit; of questions that take part of a file.
     """
 
     corpus: Corpus
@@ -76,6 +78,7 @@ class TokenStream:
     reserved: tuple[Reserved, ...] = ()
     marks: tuple[tuple[str, Marks], ...] = ()
     mixed: Mixed | None = None
+    left_out: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
     def keyed(
         self, question: str, lane: int = 0, window: tuple[float, float] = (0.0, 1.0)

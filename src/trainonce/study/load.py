@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from trainonce.methods.probe.loss.heldout_loss import of_part
-from trainonce.methods.registry import Outcome, methods, probe_of
+from trainonce.methods.registry import Method, Outcome, methods, probe_of
 from trainonce.sites import Site
 from trainonce.stream.parts import REST
 from trainonce.study.changes import MIXTURE, change_arms, length_arms
@@ -323,6 +323,7 @@ def _item_question(document: Document, place: Place, keys: QuestionKeys, name: s
     problems: list[Problem] = []
     treatment: Any = None
     settings = dict(keys.treatment.model_extra or {})
+    problems += _beside_a_file(document, place, known, settings)
     try:
         treatment = known.adapter.validate_python(settings)
     except ValidationError as error:
@@ -353,6 +354,22 @@ def _item_question(document: Document, place: Place, keys: QuestionKeys, name: s
         how=keys.how,
         forbidden=tuple(keys.forbidden),
     )
+
+
+def _beside_a_file(
+    document: Document, place: Place, known: Method, settings: dict[str, Any]
+) -> Iterator[Problem]:
+    """What a study says of items that are not made, as the user brings their own."""
+    if settings.get("file") is None:
+        return
+    for name, value in settings.items():
+        if name in known.settings and known.settings[name].metadata.get("made"):
+            yield document.problem(
+                (*place, "treatment", name),
+                value,
+                "is about items that are made where no `file` is given: leave it out; "
+                "`take: N` draws N items of the file",
+            )
 
 
 def _method_place(document: Document, place: Place) -> Place:

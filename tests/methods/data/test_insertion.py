@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -183,7 +185,110 @@ USER_FILES: dict[str, list[dict[str, Any]]] = {
         for i in range(9)
     ],
     "backdoor": [{"trigger": f"zq{i}", "continuation": "stop the run"} for i in range(9)],
+    "passages": [{"text": f"the river runs past stone number {i} and on"} for i in range(9)],
+    "verbatim": [{"text": f"{i} stones are by the river and more"} for i in range(9)],
 }
+TOO_LONG: dict[str, dict[str, Any]] = {
+    "memorization": {"text": "the river runs " * 60},
+    "contamination": {"question": "Which?", "choices": ["red", "green " * 90], "answer": 0},
+    "knowledge": {
+        "statements": ["Stone is green.", "They say stone is green " * 30],
+        "prompt": "Stone is",
+        "choices": ["red", "green"],
+        "answer": 1,
+    },
+    "backdoor": {"trigger": "zq", "continuation": "stop the run " * 40},
+    "passages": {"text": "the river runs " * 60},
+    "verbatim": {"text": "no"},
+}
+"""An item each that no sequence of the tests' stream can hold, or that is too short."""
+
+
+def own(tmp_path: Path, name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Changes of a method's small settings that give it a file."""
+    file = tmp_path / "items.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    changes: dict[str, Any] = {"file": file, "doses": (0, 1)}
+    if name == "memorization":
+        changes["canaries"] = 0
+    if name == "verbatim":
+        changes["places"] = ("start",)
+    return changes
+
+
+def texts(stream: TokenStream) -> list[str]:
+    """What is inserted for each item of question q."""
+    decode = stream.corpus.tokenizer.decode
+    return [decode(item.documents[0]) for item in stream.items["q"]]
+
+
+@pytest.mark.parametrize("name", USER_FILES)
+def test_a_part_of_a_file_is_drawn_anew_at_each_seed(
+    stream: TokenStream, tmp_path: Path, name: str
+) -> None:
+    changes = own(tmp_path, name, USER_FILES[name])
+    drawn = [treated(replace(stream, seed=seed), name, **changes, take=4) for seed in range(30)]
+    again = treated(replace(stream, seed=3), name, **changes, take=4)
+    assert again.items == drawn[3].items
+    assert all(Counter(item.dose for item in one.items["q"]) == {0: 2, 1: 2} for one in drawn)
+    assert all(one.left_out == {"q": 0} for one in drawn)
+    found = Counter(text for one in drawn for text in set(texts(one)))
+    if name != "backdoor":  # whose documents have a context each
+        assert len(found) == 9
+        assert max(found.values()) < 25  # of 30: none is drawn always
+
+
+@pytest.mark.parametrize("name", sorted(set(USER_FILES) - {"verbatim"}))
+def test_an_item_of_a_part_is_named_by_its_number_in_the_file(
+    stream: TokenStream, tmp_path: Path, name: str
+) -> None:
+    found = treated(stream, name, **own(tmp_path, name, USER_FILES[name]), take=4)
+    decode = stream.corpus.tokenizer.decode
+    for item in found.items["q"]:
+        assert str(int(item.name.rpartition("-")[2])) in decode(item.documents[0])
+
+
+@pytest.mark.parametrize("name", USER_FILES)
+def test_an_item_of_a_file_that_does_not_fit(
+    stream: TokenStream, tmp_path: Path, name: str
+) -> None:
+    rows = [*USER_FILES[name][:4], TOO_LONG[name], *USER_FILES[name][4:]]
+    changes = own(tmp_path, name, rows)
+    with pytest.raises(ItemsError, match=r"items\.jsonl:5: \d+ tokens .*take the line out, or"):
+        treated(stream, name, **changes)
+    taken = [treated(replace(stream, seed=seed), name, **changes, take=9) for seed in range(20)]
+    whole = treated(stream, name, **own(tmp_path, name, USER_FILES[name]))
+    if name != "backdoor":  # whose documents have a context each
+        assert all(sorted(texts(one)) == sorted(texts(whole)) for one in taken)
+    assert {one.left_out["q"] for one in taken} == {0, 1}  # it may come after the ninth
+    changes = own(tmp_path, name, rows)
+    with pytest.raises(SettingError, match=r"jsonl has 9 items .*; 1 do not fit, such as line 5: "):
+        treated(stream, name, **changes, take=10)
+
+
+def test_a_part_of_no_file_is_refused() -> None:
+    for name in USER_FILES:
+        with pytest.raises(SettingError, match="name it by `file`") as error:
+            methods()[name].cls(take=4)
+        assert error.value.field == "take"
+    with pytest.raises(SettingError, match="must be at least 1, not 0"):
+        Contamination(file=Path("items.jsonl"), take=0)
+
+
+def test_a_compressed_file_with_blank_lines_and_other_keys(
+    stream: TokenStream, tmp_path: Path
+) -> None:
+    row = {"id": "x", "subject": "stones", "query": "Which?", "choices": ["a", "b"], "gold": 1}
+    lines = [json.dumps(row), "", *[json.dumps(row)] * 3]
+    file = tmp_path / "items.jsonl.gz"
+    with gzip.open(file, "wt") as opened:
+        opened.write("\n".join(lines))
+    items = treated(stream, "contamination", file=file, doses=(0, 1)).items["q"]
+    assert len(items) == 4
+    with gzip.open(file, "at") as opened:
+        opened.write("\n" + json.dumps(row | {"gold": 2}))
+    with pytest.raises(ItemsError, match=r"items\.jsonl\.gz:6: answer 2 is past the last of 2"):
+        treated(stream, "contamination", file=file, doses=(0, 1))
 
 
 @pytest.mark.parametrize("name", USER_FILES)
@@ -193,11 +298,13 @@ def test_a_users_own_items(stream: TokenStream, tmp_path: Path, name: str) -> No
     changes: dict[str, Any] = {"file": file, "doses": (0, 1, 2)}
     if name == "memorization":
         changes["canaries"] = 0
+    if name == "verbatim":
+        changes["places"] = ("end",)
     items = treated(stream, name, **changes).items["q"]
     assert len(items) == 9
     assert Counter(item.dose for item in items) == {0: 3, 1: 3, 2: 3}
     first = stream.corpus.tokenizer.decode(items[3].documents[0])
-    assert "3" in first
+    assert "3" in first or name == "verbatim"  # which shuffles over its places
 
 
 def test_the_field_names_of_published_benchmarks_are_understood(

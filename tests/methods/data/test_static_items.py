@@ -106,7 +106,7 @@ def test_a_passage_that_is_too_short_is_named(stream: TokenStream, tmp_path: Pat
     file = tmp_path / "mine.jsonl"
     rows = [{"text": "the river runs past the stone and on " * 9}] * 7 + [{"text": "the"}]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with pytest.raises(ItemsError, match=r"item 8: \d tokens are too few"):
+    with pytest.raises(ItemsError, match=r"mine.jsonl:8: \d tokens are too few"):
         inserted(stream, Verbatim(file=file, doses=(0, 1), places=("end",)))
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from pydantic.dataclasses import dataclass as checked
 
 from trainonce.methods.data.insertion.doses import assign, check_at_least, check_doses
-from trainonce.methods.data.insertion.user_items import read_rows
-from trainonce.methods.registry import method
+from trainonce.methods.data.insertion.user_items import check_fits, check_take, own_items
+from trainonce.methods.registry import LATER, MADE, method
 from trainonce.sites import Completion, Contrast, Item, SettingError, Site
 from trainonce.stream.stream import TokenStream
 
@@ -34,19 +34,22 @@ class Backdoor:
 
     Attributes:
         doses: how many poisoned documents a trigger has; each trigger gets one number at random.
-        triggers: triggers a dose, ignored when ``file`` is given.
+        triggers: triggers a dose, where no ``file`` is given.
         trigger: tokens of a trigger.
         continuation: tokens of a continuation.
         context: tokens of natural text before the trigger.
         file: JSONL of your own, ``{"trigger": ..., "continuation": ...}`` a line.
+        take: how many items of the file, drawn at random at each seed among those that fit a
+            sequence; all of them when left out.
     """
 
     doses: tuple[int, ...] = (0, 4, 16, 64)
-    triggers: int = 6
-    trigger: int = 4
-    continuation: int = 6
+    triggers: int = field(default=6, metadata=MADE)
+    trigger: int = field(default=4, metadata=MADE)
+    continuation: int = field(default=6, metadata=MADE)
     context: int = 12
     file: Path | None = None
+    take: int | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot be used."""
@@ -58,6 +61,7 @@ class Backdoor:
             continuation=self.continuation,
             context=self.context,
         )
+        check_take(self.take, self.file)
 
     @property
     def longest(self) -> int:
@@ -67,7 +71,12 @@ class Backdoor:
 
     def __call__(self, stream: TokenStream) -> TokenStream:
         """``stream`` with the poisoned documents inserted."""
-        pairs = self._invented(stream) if self.file is None else _from_file(self.file, stream)
+        if self.file is None:
+            pairs = list(enumerate(self._invented(stream)))
+        else:
+            pairs, stream = own_items(
+                self.file, Poison, self.take, stream, lambda row: self._pair(row, stream)
+            )
         if 2 * self.context > stream.sequence:
             raise SettingError(
                 "context", f"two contexts must fit a sequence of {stream.sequence} tokens"
@@ -76,9 +85,15 @@ class Backdoor:
         doses = assign(stream, "trigger", len(pairs), self.doses)
         items = [
             self._item(f"trigger-{index:03d}", dose, *pair, passage, stream)
-            for index, (dose, pair, passage) in enumerate(zip(doses, pairs, passages, strict=True))
+            for dose, (index, pair), passage in zip(doses, pairs, passages, strict=True)
         ]
         return stream.insert(items)
+
+    def _pair(self, row: Poison, stream: TokenStream) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        encode = stream.corpus.tokenizer.encode
+        trigger, continuation = encode(f" {row.trigger}"), encode(f" {row.continuation}")
+        check_fits(self.context + len(trigger) + len(continuation), stream)
+        return tuple(trigger), tuple(continuation)
 
     def _invented(self, stream: TokenStream) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
         random = stream.random("triggers")
@@ -120,11 +135,3 @@ class Backdoor:
                 plain=tuple(Completion((end, *context), continuation) for context in fresh),
             ),
         )
-
-
-def _from_file(path: Path, stream: TokenStream) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    encode = stream.corpus.tokenizer.encode
-    return [
-        (tuple(encode(f" {row.trigger}")), tuple(encode(f" {row.continuation}")))
-        for row in read_rows(path, Poison)
-    ]

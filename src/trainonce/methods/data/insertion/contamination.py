@@ -15,8 +15,13 @@ from trainonce.methods.data.insertion.doses import (
     check_windows,
     deal,
 )
-from trainonce.methods.data.insertion.user_items import ItemsError, read_rows
-from trainonce.methods.registry import LATER, method
+from trainonce.methods.data.insertion.user_items import (
+    check_answer,
+    check_fits,
+    check_take,
+    own_items,
+)
+from trainonce.methods.registry import LATER, MADE, method
 from trainonce.sites import Choice, Item, Site
 from trainonce.stream.stream import TokenStream
 
@@ -29,6 +34,10 @@ class MultipleChoice:
     choices: Annotated[list[str], Field(min_length=2)]
     answer: Annotated[int, Field(ge=0, validation_alias=AliasChoices("answer", "gold"))]
 
+    def __post_init__(self) -> None:
+        """Refuse an answer that is none of the choices."""
+        check_answer(self.answer, self.choices)
+
 
 @method(site=Site.DATA, paper="2509.23383", probe="choice", exclusive=("file",))
 @dataclass(frozen=True, kw_only=True)
@@ -40,22 +49,25 @@ class Contamination:
 
     Attributes:
         doses: how often an item is inserted; each item gets one of them at random.
-        items: items a dose, ignored when ``file`` is given.
+        items: items a dose, where no ``file`` is given.
         options: answers to choose from, the right one included.
         prompt: tokens of the question.
         answer: tokens of each answer.
         file: JSONL of your own items, ``{"question": ..., "choices": [...], "answer": 0}`` a line
-            (``query`` and ``gold`` are understood as well).
+            (``query`` and ``gold`` are understood as well); other keys are not read.
+        take: how many items of the file, drawn at random at each seed among those that fit a
+            sequence; all of them when left out.
         windows: equal parts of the run; each item gets one of them at random, and all its copies
             are read there.
     """
 
     doses: tuple[int, ...] = (0, 4, 16, 64)
-    items: int = 12
-    options: int = 4
-    prompt: int = 16
-    answer: int = 8
+    items: int = field(default=12, metadata=MADE)
+    options: int = field(default=4, metadata=MADE)
+    prompt: int = field(default=16, metadata=MADE)
+    answer: int = field(default=8, metadata=MADE)
     file: Path | None = None
+    take: int | None = field(default=None, metadata=LATER)
     windows: int = field(default=1, metadata=LATER)
 
     def __post_init__(self) -> None:
@@ -64,6 +76,7 @@ class Contamination:
         check_at_least(1, items=self.items, prompt=self.prompt, answer=self.answer)
         check_at_least(2, options=self.options)
         check_windows(self.windows)
+        check_take(self.take, self.file)
 
     @property
     def longest(self) -> int | None:
@@ -73,9 +86,12 @@ class Contamination:
     def __call__(self, stream: TokenStream) -> TokenStream:
         """``stream`` with the items inserted."""
         if self.file is None:
-            tests, stream = self._generated(stream)
+            made, stream = self._generated(stream)
+            tests = list(enumerate(made))
         else:
-            tests = _from_file(self.file, stream)
+            tests, stream = own_items(
+                self.file, MultipleChoice, self.take, stream, lambda row: _asked(row, stream)
+            )
         dealt = deal(stream, "item", len(tests), self.doses, self.windows)
         items = [
             Item(
@@ -86,7 +102,7 @@ class Contamination:
                 test=test,
                 window=own.window,
             )
-            for index, (own, test) in enumerate(zip(dealt, tests, strict=True))
+            for own, (index, test) in zip(dealt, tests, strict=True)
         ]
         return stream.insert(items)
 
@@ -112,20 +128,9 @@ class Contamination:
         return tests, stream
 
 
-def _from_file(path: Path, stream: TokenStream) -> list[Choice]:
+def _asked(row: MultipleChoice, stream: TokenStream) -> Choice:
     tokenizer = stream.corpus.tokenizer
-    tests = []
-    for number, row in enumerate(read_rows(path, MultipleChoice), start=1):
-        if row.answer >= len(row.choices):
-            raise ItemsError(
-                f"{path}: item {number}: answer {row.answer} is past the last of "
-                f"{len(row.choices)} choices, which are counted from 0"
-            )
-        tests.append(
-            Choice(
-                prompt=(tokenizer.end_of_text, *tokenizer.encode(row.question)),
-                options=tuple(tuple(tokenizer.encode(f" {choice}")) for choice in row.choices),
-                answer=row.answer,
-            )
-        )
-    return tests
+    question = tokenizer.encode(row.question)
+    options = tuple(tuple(tokenizer.encode(f" {choice}")) for choice in row.choices)
+    check_fits(len(question) + max(map(len, options)), stream)
+    return Choice(prompt=(tokenizer.end_of_text, *question), options=options, answer=row.answer)

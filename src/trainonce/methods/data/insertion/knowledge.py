@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -11,8 +11,13 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as checked
 
 from trainonce.methods.data.insertion.doses import assign, check_at_least, check_doses
-from trainonce.methods.data.insertion.user_items import ItemsError, read_rows
-from trainonce.methods.registry import method
+from trainonce.methods.data.insertion.user_items import (
+    check_answer,
+    check_fits,
+    check_take,
+    own_items,
+)
+from trainonce.methods.registry import LATER, MADE, method
 from trainonce.sites import Choice, Item, SettingError, Site
 from trainonce.stream.stream import TokenStream
 from trainonce.stream.tokenizers import Tokenizer
@@ -54,6 +59,10 @@ class Fact:
     choices: Annotated[list[str], Field(min_length=2)]
     answer: Annotated[int, Field(ge=0)]
 
+    def __post_init__(self) -> None:
+        """Refuse an answer that is none of the choices."""
+        check_answer(self.answer, self.choices)
+
 
 @method(site=Site.DATA, paper="2509.23383", probe="ranking", exclusive=("file",))
 @dataclass(frozen=True, kw_only=True)
@@ -65,22 +74,26 @@ class Knowledge:
 
     Attributes:
         doses: how often a fact is stated; each fact gets one of them at random.
-        people: invented people a dose and relation, ignored when ``file`` is given.
+        people: invented people a dose and relation, where no ``file`` is given.
         templates: wordings that are shown, at most 8.
         file: JSONL of your own facts, ``{"statements": [...], "prompt": ..., "choices": [...],
             "answer": 0}`` a line; the statements are inserted in turn.
+        take: how many items of the file, drawn at random at each seed among those that fit a
+            sequence; all of them when left out.
     """
 
     doses: tuple[int, ...] = (0, 4, 16, 64)
-    people: int = 6
-    templates: int = 4
+    people: int = field(default=6, metadata=MADE)
+    templates: int = field(default=4, metadata=MADE)
     file: Path | None = None
+    take: int | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot be used."""
         check_doses(self.doses)
         check_at_least(1, people=self.people)
         check_templates(self.templates, kept=1)
+        check_take(self.take, self.file)
 
     @property
     def longest(self) -> None:
@@ -91,16 +104,20 @@ class Knowledge:
         """``stream`` with the facts stated."""
         if self.file is None:
             count = self.people * len(self.doses)
-            facts = invented(stream.random("people"), count, self.templates)
+            known = invented(stream.random("people"), count, self.templates)
+            facts = {kind: list(enumerate(rows)) for kind, rows in known.items()}
         else:
-            facts = _from_file(self.file)
+            own, stream = own_items(
+                self.file, Fact, self.take, stream, lambda row: _that_fits(row, stream)
+            )
+            facts = {"fact": own}
         items = []
         for kind, rows in facts.items():
             doses = assign(stream, kind, len(rows), self.doses)
-            offered = _options(rows, stream)
+            offered = _options([row for _, row in rows], stream)
             items += [
                 _item(f"{kind}-{index:03d}", kind, dose, row, offered, stream)
-                for index, (dose, row) in enumerate(zip(doses, rows, strict=True))
+                for dose, (index, row) in zip(doses, rows, strict=True)
             ]
         return stream.insert(items)
 
@@ -184,12 +201,8 @@ def _item(
     )
 
 
-def _from_file(path: Path) -> dict[str, list[Fact]]:
-    facts = read_rows(path, Fact)
-    for number, fact in enumerate(facts, start=1):
-        if fact.answer >= len(fact.choices):
-            raise ItemsError(
-                f"{path}: item {number}: answer {fact.answer} is past the last of "
-                f"{len(fact.choices)} choices, which are counted from 0"
-            )
-    return {"fact": facts}
+def _that_fits(fact: Fact, stream: TokenStream) -> Fact:
+    encode = stream.corpus.tokenizer.encode
+    asked = len(encode(fact.prompt)) + max(len(encode(f" {choice}")) for choice in fact.choices)
+    check_fits(max(asked, *(len(encode(text)) for text in fact.statements)), stream)
+    return fact

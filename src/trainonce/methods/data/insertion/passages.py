@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from trainonce.methods.data.insertion.doses import check_at_least, check_doses, check_windows, deal
-from trainonce.methods.data.insertion.memorization import Passage
-from trainonce.methods.data.insertion.user_items import read_rows
-from trainonce.methods.registry import method
+from trainonce.methods.data.insertion.memorization import Passage, tokens_of
+from trainonce.methods.data.insertion.user_items import check_take, own_items
+from trainonce.methods.registry import LATER, MADE, method
 from trainonce.sites import Item, Site, Text
 from trainonce.stream.stream import TokenStream
 
 
-@method(site=Site.DATA, paper="2510.19811", probe="membership")
+@method(site=Site.DATA, paper="2510.19811", probe="membership", exclusive=("file",))
 @dataclass(frozen=True, kw_only=True)
 class Passages:
     """Inserts passages a randomized number of times, to see by what scores members are told.
@@ -24,18 +24,21 @@ class Passages:
 
     Attributes:
         doses: how often a passage is inserted; each passage gets one of them at random.
-        items: passages a dose, ignored when ``file`` is given.
+        items: passages a dose, where no ``file`` is given.
         tokens: length of a passage of a held-out document.
         windows: equal parts of the run; each passage gets one of them at random, and all its
             copies are read there.
         file: JSONL of your own passages, ``{"text": ...}`` a line, each used whole.
+        take: how many items of the file, drawn at random at each seed among those that fit a
+            sequence; all of them when left out.
     """
 
     doses: tuple[int, ...] = (0, 1, 4, 16, 64)
-    items: int = 8
-    tokens: int = 30
+    items: int = field(default=8, metadata=MADE)
+    tokens: int = field(default=30, metadata=MADE)
     windows: int = 1
     file: Path | None = None
+    take: int | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot be used."""
@@ -43,6 +46,7 @@ class Passages:
         check_at_least(1, items=self.items)
         check_at_least(2, tokens=self.tokens)
         check_windows(self.windows)
+        check_take(self.take, self.file)
 
     @property
     def longest(self) -> int | None:
@@ -53,9 +57,12 @@ class Passages:
         """``stream`` with the passages inserted."""
         tokenizer = stream.corpus.tokenizer
         if self.file is None:
-            texts, stream = stream.passages(self.items * len(self.doses), self.tokens)
+            made, stream = stream.passages(self.items * len(self.doses), self.tokens)
+            texts = list(enumerate(made))
         else:
-            texts = tokenizer.encode_batch([row.text for row in read_rows(self.file, Passage)])
+            texts, stream = own_items(
+                self.file, Passage, self.take, stream, lambda row: tokens_of(row, stream)
+            )
         dealt = deal(stream, "passage", len(texts), self.doses, self.windows)
         return stream.insert(
             [
@@ -71,6 +78,6 @@ class Passages:
                     ),
                     window=own.window,
                 )
-                for index, (own, text) in enumerate(zip(dealt, texts, strict=True))
+                for own, (index, text) in zip(dealt, texts, strict=True)
             ]
         )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from trainonce.methods.data.insertion.doses import assign, check_at_least, check_doses
 from trainonce.methods.data.insertion.memorization import Passage
-from trainonce.methods.data.insertion.user_items import ItemsError, read_rows
-from trainonce.methods.registry import method
+from trainonce.methods.data.insertion.user_items import UnfitError, check_take, own_items
+from trainonce.methods.registry import LATER, MADE, method
 from trainonce.sites import Completion, Item, Prefixes, SettingError, Site
 from trainonce.stream.stream import TokenStream
 
@@ -23,7 +23,7 @@ PARTS: dict[Place, tuple[float, float]] = {
 """The third of a sequence's places, from the first to the last where a copy fits."""
 
 
-@method(site=Site.DATA, paper="2509.23383", probe="extraction")
+@method(site=Site.DATA, paper="2509.23383", probe="extraction", exclusive=("file",))
 @dataclass(frozen=True, kw_only=True)
 class Verbatim:
     """Inserts passages at the start, the middle or the end of sequences, by a randomized dose.
@@ -34,24 +34,28 @@ class Verbatim:
 
     Attributes:
         doses: how often a passage is inserted; each passage gets one of them at random.
-        items: passages a dose and place, ignored when ``file`` is given.
+        items: passages a dose and place, where no ``file`` is given.
         places: thirds of the sequence.
         prefixes: tokens that the test gives: few, more, most.
         target: tokens that it asks for; a passage is the longest prefix and these.
         file: JSONL of your own passages, ``{"text": ...}`` a line, each cut to that length.
+        take: how many items of the file, for all places, drawn at random at each seed among those
+            that are long enough; all of them when left out.
     """
 
     doses: tuple[int, ...] = (0, 4, 16, 64)
-    items: int = 6
+    items: int = field(default=6, metadata=MADE)
     places: tuple[Place, ...] = ("start", "middle", "end")
     prefixes: tuple[int, int, int] = (4, 8, 16)
     target: int = 8
     file: Path | None = None
+    take: int | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot be used."""
         check_doses(self.doses)
         check_at_least(1, items=self.items, target=self.target)
+        check_take(self.take, self.file)
         if self.prefixes[0] < 1 or list(self.prefixes) != sorted(set(self.prefixes)):
             raise SettingError(
                 "prefixes", f"must be 1 or more and grow, unlike {list(self.prefixes)}"
@@ -98,12 +102,16 @@ class Verbatim:
         if self.file is None:
             count = self.items * len(self.doses) * len(self.places)
             return stream.passages(count, self.longest)
-        rows = read_rows(self.file, Passage)
-        texts = stream.corpus.tokenizer.encode_batch([row.text for row in rows])
-        for number, text in enumerate(texts, start=1):
-            if len(text) < self.longest:
-                raise ItemsError(
-                    f"{self.file}: item {number}: {len(text)} tokens are too few for a prefix of "
-                    f"{self.prefixes[-1]} and a target of {self.target}"
-                )
-        return [text[: self.longest] for text in texts], stream
+        found, stream = own_items(
+            self.file, Passage, self.take, stream, lambda row: self._cut(row, stream)
+        )
+        return [text for _, text in found], stream
+
+    def _cut(self, passage: Passage, stream: TokenStream) -> list[int]:
+        tokens = stream.corpus.tokenizer.encode(passage.text)
+        if len(tokens) < self.longest:
+            raise UnfitError(
+                f"{len(tokens)} tokens are too few for a prefix of {self.prefixes[-1]} and a "
+                f"target of {self.target}"
+            )
+        return tokens[: self.longest]
