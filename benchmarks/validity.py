@@ -3,7 +3,7 @@
 python benchmarks/validity.py coverage [--quick] [--json]
 python benchmarks/validity.py agreement [--quick] [--json] [--workers N] [--plot FILE]
 python benchmarks/validity.py planted [--json] [--workers N]
-python benchmarks/validity.py beside [QUESTION] [--from 90%] [--length 10%] [--quick] [--json]
+python benchmarks/validity.py beside [QUESTION] [--from 90%] [--length 10%] [--design alone]
 
 coverage: studies of made-up measurements go through the analysis: how often 95 % intervals hold the
 effect, for every kind of outcome; how often a study without effects is rejected; how far the power
@@ -227,7 +227,14 @@ def _planted(*, as_json: bool, workers: int | None) -> None:
 
 
 def _beside(
-    question: str, start: str, length: str, *, quick: bool, as_json: bool, workers: int | None
+    question: str,
+    start: str,
+    length: str,
+    design: str | None,
+    *,
+    quick: bool,
+    as_json: bool,
+    workers: int | None,
 ) -> None:
     import beside
 
@@ -237,7 +244,7 @@ def _beside(
     found = beside.beside(
         question,
         home(),
-        wanted=asked(start, length, None),
+        wanted=asked(start, length, design),
         quick=quick,
         workers=workers,
         report=_tell,
@@ -256,6 +263,7 @@ def main() -> None:
     options.add_argument("question", nargs="?", default="trigger", help="of beside")
     options.add_argument("--from", dest="start", default="90%", help="of beside's test")
     options.add_argument("--length", default="10%", help="of beside's test")
+    options.add_argument("--design", choices=["alone", "factorial"], help="of beside's test")
     options.add_argument(
         "--quick", action="store_true", help="200 studies in place of 2,000; tiny runs at one seed"
     )
@@ -272,6 +280,7 @@ def main() -> None:
             chosen.question,
             chosen.start,
             chosen.length,
+            chosen.design,
             quick=chosen.quick,
             as_json=chosen.json,
             workers=chosen.workers,
