@@ -133,3 +133,22 @@ def test_a_run_of_several_processes_has_its_controller(
         assert [treated.method for treated in spec.treatments if treated.question == "pace"] == [
             "acquisition"
         ]
+
+
+@pytest.mark.parametrize("length", ["50%", "30%"])  # to the end, and to a state on the way
+def test_a_dependence_test_counts_what_was_decided(
+    tmp_path: Path, documents_file: Path, here: None, length: str
+) -> None:
+    passages = """\
+  - id: passages
+    lane: 1
+    treatment: {method: passages, doses: [0, 4], items: 4, tokens: 12}
+"""
+    file = write_study(tmp_path, documents_file)
+    text = file.read_text().replace("seeds: [1, 2]", "seeds: [1]")
+    file.write_text(text + passages)
+    found = trainonce.Study.load(file, home=tmp_path / "home").check("50%", length=length)
+    pace, _ = found.experiments
+    assert pace.id == "pace"
+    assert 0 < pace.inside < pace.copies
+    assert found.cell("pace", "passages").decision is not None

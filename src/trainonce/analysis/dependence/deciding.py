@@ -23,11 +23,14 @@ from trainonce.analysis.dependence.results import (
 from trainonce.analysis.dependence.weights import alone, crossed
 from trainonce.analysis.effects import Floats, Sample, holm
 from trainonce.analysis.samples import sample_of
-from trainonce.plan.dependence import Combination, DependencePlan
+from trainonce.plan.dependence import Combination, DependencePlan, Experiment
 from trainonce.plan.factorial import Factorial
 from trainonce.plan.planned import PlannedQuestion
 from trainonce.run.cache import JobCache
+from trainonce.stream.corpus import Corpus
 from trainonce.stream.keys import generator
+from trainonce.tasks.ledger import copies
+from trainonce.tasks.specs.measurements import MeasureSpec
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ def dependence(found: DependencePlan) -> Dependence:
             copies=one.copies,
             inside=one.inside,
         )
-        for one in found.experiments
+        for one in (_counted(own, found, cache) for own in found.experiments)
     ]
     present = [run.present for run in found.runs]
     cells, joint, interactions, higher = judged(tested, columns, present, found.design)
@@ -149,6 +152,26 @@ def pairs(
         kept = together([one for one in own if one is not None])
         found.append(Pair(first=first, second=second, decision=kept))
     return found
+
+
+def _counted(one: Experiment, found: DependencePlan, cache: JobCache) -> Experiment:
+    """An experiment with its copies, where a controller decided them while runs trained."""
+    if one.copies:
+        return one
+    everything = max(found.runs, key=lambda run: len(run.present))
+    specs = {job.key: job.spec for job in found.plan.jobs}
+    own = []
+    for key in everything.measured[one.id]:
+        spec = specs[key]
+        assert isinstance(spec, MeasureSpec)
+        assert spec.treated is not None
+        corpus = Corpus(cache.home / "corpora" / spec.trained.corpus)
+        own.append(
+            copies(spec.trained, spec.treated, corpus, decided=cache.decided(spec.measured)).steps
+        )
+    steps = np.concatenate(own)
+    inside = (steps >= found.start) & (steps < found.end)
+    return replace(one, copies=int((steps < found.end).sum()), inside=int(inside.sum()))
 
 
 def _decided(tested: Sequence[Examined], cells: Sequence[Cell]) -> list[Cell]:
