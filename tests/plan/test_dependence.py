@@ -79,6 +79,25 @@ def test_forks_to_the_end_share_the_studys_own_run_and_measurements(base: Plan) 
     assert all(isinstance(spec, TrainSpec) for spec in forks(found))
 
 
+def test_states_that_the_study_measures_are_made_on_the_way(
+    tmp_path: Path, home: Path, documents_file: Path
+) -> None:
+    """Else `run` would train the trunk again up to the last of them."""
+    file = tmp_path / "study.yaml"
+    questions = [ONE.format(name=f"q{number}", lane=number) for number in range(2)]
+    watched = questions[0].replace("{id", "{measure_at: [25%, 50%, 75%], id", 1)
+    file.write_text(HEAD.format(corpus=documents_file) + watched + questions[1])
+    base = plan(load(file), home)
+    found = made(base)
+    own = {job.key: job.spec.step for job in base.jobs if isinstance(job.spec, StateSpec)}
+    trunks = {job.key: job for job in found.plan.jobs if job.role is Role.STATE}
+    assert {own[key] for key in trunks if key in own} == {40, 80}  # of 160
+    assert found.plan.run_equivalents == pytest.approx(0.7)
+    for seed in base.seeds:
+        chain = [job for job in trunks.values() if job.seed == seed]
+        assert [job.parents for job in chain[1:]] == [(job.key,) for job in chain[:-1]]
+
+
 def test_what_it_costs(base: Plan) -> None:
     found = made(base)
     reading = sum(job.run_equivalents for job in found.plan.jobs if job.kind == "measure")

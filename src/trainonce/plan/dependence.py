@@ -20,7 +20,7 @@ from trainonce.plan.planned import PlannedQuestion
 from trainonce.plan.prices import Prices
 from trainonce.stream.corpus import Corpus
 from trainonce.tasks.ledger import token_ledger
-from trainonce.tasks.specs.runs import TrainSpec
+from trainonce.tasks.specs.runs import StateSpec, TrainSpec
 
 _SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 _STATE = re.compile(r"([0-9a-f]{4,})@(\d+)")
@@ -180,7 +180,7 @@ def plan_dependence(base: Plan, asked: Asked) -> DependencePlan:
     }
     for seed in tested:
         family = Family(trunks[seed], parent, start, end, corpus, prices)
-        jobs += family.parent_jobs(combinations)
+        jobs += family.parent_jobs(combinations, _states(base, family.parent, start))
         for present, label in combinations.items():
             jobs += family.run_jobs(present, label)
             for planned in questions:
@@ -217,6 +217,15 @@ def _runs(base: Plan, role: Role) -> dict[int, TrainSpec]:
         job.seed: job.spec
         for job in base.jobs
         if job.role is role and isinstance(job.spec, TrainSpec)
+    }
+
+
+def _states(base: Plan, run: TrainSpec, before: int) -> dict[int, tuple[str, ...]]:
+    """The steps before one at which the study takes a state of a run, and for which questions."""
+    return {
+        job.spec.step: job.questions
+        for job in base.jobs
+        if isinstance(job.spec, StateSpec) and job.spec.trained == run and job.spec.step < before
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from trainonce.plan.jobs import Job, Role
@@ -66,13 +66,21 @@ class Family:
         fork = Fork(self.parent, self.start)
         return replace(self.parent, treatments=kept, fork=fork, compiled=False)
 
-    def parent_jobs(self, combinations: Iterable[tuple[str, ...]]) -> list[Job]:
-        """The state that forks leave, and how the parent goes on where it is one of the runs."""
+    def parent_jobs(
+        self, combinations: Iterable[tuple[str, ...]], states: Mapping[int, tuple[str, ...]]
+    ) -> list[Job]:
+        """The state that forks leave, and how the parent goes on where it is one of the runs.
+
+        Args:
+            combinations: what is present in the forks.
+            states: steps before that at which the study takes a state of the parent too, and for
+                which questions. They are made on the way, so that the study need not go back.
+        """
         among = any(self.spec(present) == self.parent for present in combinations)
         names = self.names
         line = self._line(self.parent, names, NAMES[self.role], ends=among and self.ends)
         cuts = {self.start: ("each fork",)}
-        watched = {self.end: names} if among and not self.ends else {}
+        watched = dict(states) | ({self.end: names} if among and not self.ends else {})
         line = replace(line, role=self.role)
         jobs = training(line, cuts, watched, self.prices, lambda _run: None)
         return [replace(job, questions=names) for job in jobs]
