@@ -92,6 +92,7 @@ def test_states_that_the_study_measures_are_made_on_the_way(
     own = {job.key: job.spec.step for job in base.jobs if isinstance(job.spec, StateSpec)}
     trunks = {job.key: job for job in found.plan.jobs if job.role is Role.STATE}
     assert {own[key] for key in trunks if key in own} == {40, 80}  # of 160
+    assert all("q0 measures there" in job.reason for key, job in trunks.items() if key in own)
     assert found.plan.run_equivalents == pytest.approx(0.7)
     for seed in base.seeds:
         chain = [job for job in trunks.values() if job.seed == seed]

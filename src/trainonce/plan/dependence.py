@@ -222,11 +222,17 @@ def _runs(base: Plan, role: Role) -> dict[int, TrainSpec]:
 
 def _states(base: Plan, run: TrainSpec, before: int) -> dict[int, tuple[str, ...]]:
     """The steps before one at which the study takes a state of a run, and for which questions."""
-    return {
-        job.spec.step: job.questions
-        for job in base.jobs
-        if isinstance(job.spec, StateSpec) and job.spec.trained == run and job.spec.step < before
-    }
+    found = {}
+    for state in base.jobs:
+        if isinstance(state.spec, StateSpec) and state.spec.trained == run:
+            taking = [
+                job
+                for job in base.jobs
+                if state.key in job.parents and job.role not in (Role.STATE, Role.TRUNK, Role.PLAIN)
+            ]
+            names = dict.fromkeys(name for job in taking for name in job.questions)
+            found[state.spec.step] = tuple(names)
+    return {step: names for step, names in found.items() if step < before}
 
 
 def _start(base: Plan, text: str) -> tuple[Role, tuple[int, ...], int]:
