@@ -29,11 +29,10 @@ from agreement import machine
 
 from trainonce.analysis.detection import detection
 from trainonce.analysis.effects import Estimate, effect, mean
+from trainonce.analysis.pairs import measured
 from trainonce.analysis.samples import sample_of
 from trainonce.lab import Study
 from trainonce.methods.registry import Outcome, probe_of
-from trainonce.plan.jobs import Role
-from trainonce.run.cache import JobCache
 from trainonce.run.scheduler import Event
 from trainonce.stream.corpora import json_lines
 from trainonce.stream.home import home
@@ -240,17 +239,6 @@ def planned(
             return loaded
 
 
-def measured(loaded: Study, question: str) -> pl.DataFrame:
-    """What was measured of a question's items at the end of the trunk."""
-    cache = JobCache(loaded.home)
-    jobs = [
-        job
-        for job in loaded.plan().jobs
-        if job.role is Role.ANSWER and job.questions == (question,)
-    ]
-    return pl.concat([cache.rows(job.key) for job in jobs])
-
-
 def summed(rows: pl.DataFrame, outcome: Outcome, asked: Asked) -> Found:
     """The doses of one outcome, and what they say."""
     sample = sample_of(rows.filter(pl.col("outcome") == outcome.name), outcome)
@@ -276,7 +264,8 @@ def answered(loaded: Study, files: list[Taken]) -> list[Found]:
     together: dict[str, list[tuple[Asked, pl.DataFrame]]] = {}
     outcomes: dict[str, tuple[Outcome, ...]] = {}
     found = []
-    for planned in loaded.plan().questions:
+    plan = loaded.plan()
+    for planned in plan.questions:
         question = planned.question
         if question.id == AA:
             continue
@@ -289,8 +278,9 @@ def answered(loaded: Study, files: list[Taken]) -> list[Found]:
             left_out=planned.sizes.left_out,
             chance=by_name[question.id].chance,
         )
-        rows, method = measured(loaded, question.id), question.method.name
+        method = question.method.name
         outcomes[method] = probe_of(question.method).outcomes
+        rows = pl.concat([measured(plan, question.id, outcome) for outcome in outcomes[method]])
         found += [summed(rows, outcome, asked) for outcome in outcomes[method]]
         kinds = rows.with_columns(kind=pl.lit(question.id))
         together.setdefault(method, []).append((asked, kinds))

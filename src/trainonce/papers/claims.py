@@ -21,7 +21,7 @@ from trainonce.papers.looks import HELDOUT, Look, looked_at, told_beside
 from trainonce.sites import Site
 from trainonce.study.problems import Place, Problem, StudyError, nearest
 from trainonce.study.questions import ItemQuestion, Question
-from trainonce.study.recipe_keys import Strict
+from trainonce.study.recipe_keys import Strict, listed
 from trainonce.study.translate import problem_of
 from trainonce.study.yaml_lines import Document, parse
 
@@ -41,12 +41,7 @@ looking for how much lower it is; one that it is changed or unchanged, by lookin
 Id = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,59}$")]
 
 
-def _listed(value: Any) -> Any:
-    """One name stands for a list of it."""
-    return [value] if isinstance(value, str) else value
-
-
-Names = Annotated[list[str], BeforeValidator(_listed)]
+Names = Annotated[list[str], BeforeValidator(listed)]
 
 
 class _Says(Strict):

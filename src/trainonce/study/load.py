@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +10,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from trainonce.methods.probe.loss.heldout_loss import of_part
-from trainonce.methods.registry import Method, Outcome, methods, probe_of
+from trainonce.methods.registry import Outcome, methods, probe_of
 from trainonce.sites import Site
 from trainonce.stream.parts import REST
 from trainonce.study.changes import MIXTURE, change_arms, length_arms
 from trainonce.study.ladders import ladder_arms, small_arm
+from trainonce.study.own_files import from_folder, missing_files, settings_beside
 from trainonce.study.problems import Place, Problem, StudyError, nearest
 from trainonce.study.questions import (
     DIRECTIONS,
@@ -323,7 +323,7 @@ def _item_question(document: Document, place: Place, keys: QuestionKeys, name: s
     problems: list[Problem] = []
     treatment: Any = None
     settings = dict(keys.treatment.model_extra or {})
-    problems += _beside_a_file(document, place, known, settings)
+    problems += settings_beside(document, place, known, settings)
     try:
         treatment = known.adapter.validate_python(settings)
     except ValidationError as error:
@@ -336,8 +336,8 @@ def _item_question(document: Document, place: Place, keys: QuestionKeys, name: s
     except StudyError as error:
         problems += error.problems
     if treatment is not None:
-        treatment = _beside_the_study(treatment, document.file.parent)
-        problems += _missing_files(document, place, treatment)
+        treatment = from_folder(treatment, document.file.parent)
+        problems += missing_files(document, place, treatment)
     if problems or treatment is None:
         raise StudyError(problems)
     return ItemQuestion(
@@ -356,43 +356,9 @@ def _item_question(document: Document, place: Place, keys: QuestionKeys, name: s
     )
 
 
-def _beside_a_file(
-    document: Document, place: Place, known: Method, settings: dict[str, Any]
-) -> Iterator[Problem]:
-    """What a study says of items that are not made, as the user brings their own."""
-    if settings.get("file") is None:
-        return
-    for name, value in settings.items():
-        if name in known.settings and known.settings[name].metadata.get("made"):
-            yield document.problem(
-                (*place, "treatment", name),
-                value,
-                "is about items that are made where no `file` is given: leave it out; "
-                "`take: N` draws N items of the file",
-            )
-
-
 def _method_place(document: Document, place: Place) -> Place:
     named = (*place, "treatment", "method")
     return named if named in document.lines else (*place, "treatment")
-
-
-def _beside_the_study(treatment: Any, folder: Path) -> Any:
-    """Read relative paths from the study's own folder."""
-    moved = {
-        field.name: (folder / value.expanduser()).resolve()
-        for field in dataclasses.fields(treatment)
-        if isinstance(value := getattr(treatment, field.name), Path)
-    }
-    return dataclasses.replace(treatment, **moved)
-
-
-def _missing_files(document: Document, place: Place, treatment: Any) -> Iterator[Problem]:
-    for field in dataclasses.fields(treatment):
-        value = getattr(treatment, field.name)
-        if isinstance(value, Path) and not value.is_file():
-            at = (*place, "treatment", field.name)
-            yield document.problem(at, str(value), "there is no such file")
 
 
 def _too_long(

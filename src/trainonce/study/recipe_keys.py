@@ -84,13 +84,13 @@ class TokenizerKeys(Strict):
 PartName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
 
 
-def _listed(value: Any) -> Any:
-    """One pattern stands for a list of it."""
+def listed(value: Any) -> Any:
+    """One name or pattern stands for a list of it."""
     return [value] if isinstance(value, str) else value
 
 
 Patterns = Annotated[
-    list[Annotated[str, Field(min_length=1)]], Field(min_length=1), BeforeValidator(_listed)
+    list[Annotated[str, Field(min_length=1)]], Field(min_length=1), BeforeValidator(listed)
 ]
 
 
